@@ -1,0 +1,72 @@
+"""Formulas over language models as immutable values: build, parse, check, simplify, print, save."""
+
+from lmalgebra.algebra.bounds import minimum
+from lmalgebra.algebra.build import intersection, mix, power, tilt, union, within
+from lmalgebra.algebra.describe import Model, ModelTerm
+from lmalgebra.algebra.formula import (
+    MAX_DEPTH,
+    Constant,
+    Description,
+    Formula,
+    Intersection,
+    Mix,
+    Power,
+    Scale,
+    Sum,
+    Term,
+    Tilt,
+    Union,
+    Within,
+)
+from lmalgebra.algebra.json_form import formula_from_json
+from lmalgebra.algebra.mass import check, forbids, mass
+from lmalgebra.algebra.parse import parse
+from lmalgebra.algebra.rewrite import simplify
+from lmalgebra.algebra.settings import GenerationSettings
+from lmalgebra.algebra.voice import Voice, dump_voice, load_voice, new_voice_text, save_voice
+from lmalgebra.algebra.voice_file import parse_voice
+from lmalgebra.algebra.weights import Schedule, Weight, at, decay, limit, ramp
+
+__all__ = [
+    "MAX_DEPTH",
+    "Constant",
+    "Description",
+    "Formula",
+    "GenerationSettings",
+    "Intersection",
+    "Mix",
+    "Model",
+    "ModelTerm",
+    "Power",
+    "Scale",
+    "Schedule",
+    "Sum",
+    "Term",
+    "Tilt",
+    "Union",
+    "Voice",
+    "Weight",
+    "Within",
+    "at",
+    "check",
+    "decay",
+    "dump_voice",
+    "forbids",
+    "formula_from_json",
+    "intersection",
+    "limit",
+    "load_voice",
+    "mass",
+    "minimum",
+    "mix",
+    "new_voice_text",
+    "parse",
+    "parse_voice",
+    "power",
+    "ramp",
+    "save_voice",
+    "simplify",
+    "tilt",
+    "union",
+    "within",
+]

@@ -1,0 +1,82 @@
+"""The functions of the algebra, under the names that the text syntax uses."""
+
+from __future__ import annotations
+
+from lmalgebra.algebra.formula import (
+    Constant,
+    Formula,
+    Intersection,
+    Mix,
+    Power,
+    Scale,
+    Tilt,
+    Union,
+    Within,
+)
+from lmalgebra.algebra.operators import as_formula
+from lmalgebra.algebra.weights import Schedule, Weight
+from lmalgebra.errors import FormulaError
+
+
+def union(*operands: Formula | Weight) -> Union:
+    """The elementwise maximum of formulas of equal mass: likely where any operand finds a token likely.
+
+    Raises FormulaError without operands. Paper: Dekoninck et al., ICLR 2024, arXiv 2311.14479.
+    """
+    return Union(tuple(as_formula(operand) for operand in operands))
+
+
+def intersection(*operands: Formula | Weight) -> Intersection:
+    """The elementwise minimum of formulas of equal mass: likely where every operand finds a token likely.
+
+    Raises FormulaError without operands. Paper: Dekoninck et al., ICLR 2024, arXiv 2311.14479.
+    """
+    return Intersection(tuple(as_formula(operand) for operand in operands))
+
+
+def tilt(operand: Formula | Weight) -> Tilt:
+    """The operand's normalised log-probabilities with mass 0: `base + 0.8 * tilt(expert)` is a product of experts.
+
+    Paper: inference-time policy adapters, Lu et al. 2023, arXiv 2305.15065.
+    """
+    return Tilt(as_formula(operand))
+
+
+def mix(*operands: Formula | Weight) -> Mix:
+    """The weighted mean of the operands' probabilities: `mix(0.3 * a, 0.7 * b)`; a bare operand has weight 1.
+
+    Raises FormulaError without operands, for a negative weight, a schedule as weight, or weights that are all 0.
+    """
+    pairs = [_weighted(as_formula(operand)) for operand in operands]
+    return Mix(tuple(weight for weight, _ in pairs), tuple(formula for _, formula in pairs))
+
+
+def power(operand: Formula | Weight, exponent: Weight) -> Power:
+    """The operand's normalised log-probabilities times `exponent`: `power(a, 1 / T)` is a at temperature T.
+
+    Raises FormulaError unless the exponent is positive at every position and in the limit.
+    """
+    return Power(as_formula(operand), exponent)
+
+
+def within(
+    operand: Formula | Weight, *, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None
+) -> Within:
+    """A constraint that allows only the operand's plausible tokens, under every limit given.
+
+    Raises FormulaError without a limit, or for one out of range. Paper: Li et al. 2023, arXiv 2210.15097 (`min_p`).
+    """
+    return Within(as_formula(operand), top_k, top_p, min_p)
+
+
+def _weighted(formula: Formula) -> tuple[float, Formula]:
+    if isinstance(formula, Constant):
+        raise FormulaError(f"The number {formula} cannot be mixed.", "Mix formulas: mix(0.3 * a, 0.7 * b).")
+    if not isinstance(formula, Scale):
+        return 1.0, formula
+    if isinstance(formula.weight, Schedule):
+        raise FormulaError(
+            f"mix takes numbers as weights, not the schedule `{formula.weight}`.",
+            "Add the scheduled formulas instead: ramp(1, 0, tokens=20) * a + ramp(0, 1, tokens=20) * b.",
+        )
+    return formula.weight, formula.operand

@@ -1,0 +1,140 @@
+"""What the terms of a voice stand for: weights, and the prompt under which they speak. Nothing loads here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import re
+from dataclasses import dataclass, fields
+
+from lmalgebra.algebra.formula import FUNCTION_NAMES, Description, Term
+from lmalgebra.algebra.weights import shown
+from lmalgebra.errors import VoiceError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+
+_LONGEST_SLUG = 24
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where a model's weights are and how to run them.
+
+    `source` is a catalogue name, a hub id, a folder or a .gguf file; `name` labels the model in a voice file.
+    `engine`, `dtype` and `device` may be left to "auto". Raises VoiceError for an empty source or unknown dtype.
+    """
+
+    source: str
+    name: str = ""
+    engine: str = "auto"
+    dtype: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str):
+                raise VoiceError(f"{field.name}={shown(value)} of a model is not text.", "Put it in quotes.")
+            if not value.strip() and field.name != "name":
+                raise VoiceError(f"The {field.name} of a model is empty.", _EMPTY_HINTS[field.name])
+        if self.dtype not in DTYPES:
+            raise VoiceError(f"dtype={self.dtype!r} is not known.", f"Known: {', '.join(DTYPES)}.")
+        if not self.name:
+            object.__setattr__(self, "name", _name_of(self.source))
+
+    @property
+    def weights(self) -> tuple[str, str, str, str]:
+        """What decides which weights load; models that agree here load once, whatever their names."""
+        return (self.source, self.engine, self.dtype, self.device)
+
+    def term(
+        self,
+        *,
+        name: str | None = None,
+        system: str | None = None,
+        prefix: str | None = None,
+        chat_template: str | None = None,
+        template: str | None = None,
+        adapter: str | None = None,
+    ) -> Term:
+        """A term that speaks with this model; see ModelTerm. Without a name, one is made from the content.
+
+        Raises VoiceError for keys that exclude each other, FormulaError for a name the text syntax cannot hold.
+        """
+        description = ModelTerm(self, system, prefix, chat_template, template, adapter)
+        return Term(_term_name(description) if name is None else name, description)
+
+
+@dataclass(frozen=True)
+class ModelTerm(Description):
+    """A model under a prompt, in one of three ways.
+
+    - chat (the default): the model's chat template, or `chat_template` (Jinja) in its place, with `system` if given;
+    - `prefix`: plain text directly before the prompt, without a chat template; "" is plain completion;
+    - `template`: a Jinja template over `prompt`, `system` and `messages`, with `system` if given.
+
+    `adapter` names weights laid over the model's. Raises VoiceError for keys that exclude each other.
+    """
+
+    model: Model
+    system: str | None = None
+    prefix: str | None = None
+    chat_template: str | None = None
+    template: str | None = None
+    adapter: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, Model):
+            raise VoiceError(f"model={shown(self.model)} of a term is not a Model.", "Write Model(source).")
+        for key in ("system", "prefix", "chat_template", "template", "adapter"):
+            value = getattr(self, key)
+            if value is not None and not isinstance(value, str):
+                raise VoiceError(f"{key}={shown(value)} of a term is not text.", "Put it in quotes.")
+            if value is not None and not value.strip() and key not in ("system", "prefix"):
+                raise VoiceError(f"The {key} of a term is empty.", "Leave the key out.")
+        for other in ("system", "template", "chat_template"):
+            self._refuse_both("prefix", other, "prefix is plain text without a template")
+        self._refuse_both("template", "chat_template", "template takes the place of the chat template")
+
+    def _refuse_both(self, one: str, other: str, reason: str) -> None:
+        if getattr(self, one) is not None and getattr(self, other) is not None:
+            raise VoiceError(f"A term cannot have both {one} and {other}: {reason}.", f"Keep {one} or {other}.")
+
+
+_EMPTY_HINTS = {
+    "source": "Give a catalogue name, a hub id, a folder or a .gguf file.",
+    "engine": 'Leave it out, or write "auto".',
+    "dtype": 'Leave it out, or write "auto".',
+    "device": 'Leave it out, or write "auto".',
+}
+
+
+def _name_of(source: str) -> str:
+    """An identifier from the last part of a path or hub id, without suffix."""
+    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
+    stem = re.sub(r"\.(gguf|safetensors|bin)$", "", last)
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII).strip("_") or "model"
+    if name[0].isdigit() or keyword.iskeyword(name) or name in FUNCTION_NAMES:
+        name = f"model_{name}"
+    return name
+
+
+def _term_name(description: ModelTerm) -> str:
+    """A readable name that the content decides: its first words and four digits of its hash."""
+    model = description.model
+    content = [*model.weights, *(getattr(description, field.name) for field in fields(description)[1:])]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:4]
+    spoken = description.system or description.prefix or description.template or description.chat_template
+    return f"{_slug(spoken or model.name)}_{digest}"
+
+
+def _slug(text: str) -> str:
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    slug = ""
+    for word in words:
+        longer = f"{slug}_{word}" if slug else word[:_LONGEST_SLUG]
+        if len(longer) > _LONGEST_SLUG:
+            break
+        slug = longer
+    return f"t_{slug}" if slug[:1].isdigit() else slug or "term"
