@@ -1,0 +1,52 @@
+"""The operations of the algebra on tensors. Scores and log-probabilities are in nats, `[rows, vocabulary]`.
+
+Source: model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479), section 3; mixtures and products of experts
+are older (Hinton 2002).
+"""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from lmalgebra.distributions.truncate import keep_min_p, keep_top_k, keep_top_p
+
+
+def union(scores: Sequence[Tensor]) -> Tensor:
+    """Elementwise maximum: a token is likely where any operand finds it likely (arXiv 2311.14479, section 3.2)."""
+    return reduce(torch.maximum, scores)
+
+
+def intersection(scores: Sequence[Tensor]) -> Tensor:
+    """Elementwise minimum: a token is likely where all operands find it likely."""
+    return reduce(torch.minimum, scores)
+
+
+def tempered(score: Tensor, mass: Tensor | float) -> Tensor:
+    """The distribution of a formula, `log_softmax(score / mass)`; `mass` is a positive number or `[rows, 1]`."""
+    if isinstance(mass, float) and mass == 1.0:
+        return score.log_softmax(-1)
+    return (score / mass).log_softmax(-1)
+
+
+def mixture(weights: Sequence[float], logprobs: Sequence[Tensor]) -> Tensor:
+    """Log of the weighted arithmetic mean of probabilities; the weights are divided by their sum."""
+    total = sum(weights)
+    parts = [part + torch.tensor(w / total).log().to(part) for w, part in zip(weights, logprobs, strict=True) if w > 0]
+    return torch.logsumexp(torch.stack(parts), dim=0)
+
+
+def plausible(logprobs: Tensor, top_k: int | None, top_p: float | None, min_p: float | None) -> Tensor:
+    """0 where a token is among the most likely by every rule given, -inf elsewhere.
+
+    `min_p` is contrastive decoding's plausibility constraint (Li et al. 2023, arXiv 2210.15097, equation 3).
+    """
+    kept = logprobs
+    if top_k is not None:
+        kept = keep_top_k(kept, top_k)
+    if top_p is not None:
+        kept = keep_top_p(kept, top_p)
+    if min_p is not None:
+        kept = keep_min_p(kept, min_p)
+    return torch.zeros_like(kept).masked_fill_(kept == float("-inf"), float("-inf"))
