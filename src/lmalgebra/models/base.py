@@ -1,0 +1,202 @@
+"""What decoding needs from a model: a `Session` over its weights and a `Tokenizer`.
+
+Words: a *row* is one context held in the session's key-value cache; a *session* is one set of weights with many
+rows. Terms that share weights, the samples of one prompt and the requests of many users are all rows of one session,
+so that one forward pass serves them all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, NewType, TypedDict, TypeVar
+
+import torch
+from torch import Tensor
+
+from lmalgebra.errors import ModelError, PromptError
+
+Row = NewType("Row", int)
+T = TypeVar("T")
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Session(ABC):
+    """Many rows of context over one set of weights. Rows are of different lengths and independent of each other."""
+
+    vocabulary_size: int
+    """Entries of a logits vector."""
+
+    context_length: int
+    """Most tokens that a row may hold."""
+
+    device: torch.device
+    """Where its logits are."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences a user should read, such as why a slower path is taken."""
+
+    @abstractmethod
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+        """Start a row that holds `tokens`. Nothing is computed until the row is first extended or forked.
+
+        Raises ModelError for an adapter that this session does not have, PromptError when `tokens` exceed
+        `context_length`, CacheFullError when there is no room.
+        """
+
+    @abstractmethod
+    def fork(self, row: Row) -> Row:
+        """A new row with the same tokens; what was computed for `row` is not computed again."""
+
+    @abstractmethod
+    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+        """Append tokens to any rows, any number to each, in one pass.
+
+        Returns for each row the logits after each of its new tokens, `[len(tokens), vocabulary]` (`[1, vocabulary]`
+        with `logits="last"`), at least float32, valid until the next call. When it raises, no row has changed.
+        Raises PromptError past `context_length`, CacheFullError when there is no room.
+        """
+
+    @abstractmethod
+    def rewind(self, row: Row, length: int) -> None:
+        """Forget all but the first `length` tokens of `row`."""
+
+    @abstractmethod
+    def close(self, row: Row) -> None:
+        """Give the row's room back. Closing a closed row raises ModelError, as does any other use of it."""
+
+    @abstractmethod
+    def length(self, row: Row) -> int:
+        """Tokens that `row` holds."""
+
+
+class TextStream(ABC):
+    """Turns tokens that arrive one by one into text that never ends inside a character."""
+
+    @abstractmethod
+    def push(self, token: int) -> str:
+        """The text that `token` completes, often empty."""
+
+    @abstractmethod
+    def finish(self) -> str:
+        """What is left when no more tokens come."""
+
+
+class Quoted(str):
+    """Text of a user, inside text of a voice's author: it never becomes a control token."""
+
+    __slots__ = ()
+
+
+Parts = Sequence[str | Quoted]
+"""What a context is made of, in order: an author's text, in which control tokens count, and quoted text."""
+
+
+class Tokenizer(ABC):
+    """Text to tokens and back, for one vocabulary."""
+
+    end_tokens: frozenset[int]
+    """Tokens after which the model has nothing more to say."""
+
+    has_chat_template: bool
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Mapping[str, int]:
+        """Every token's piece and its id. Two models can stand in one formula when these are equal."""
+
+    @abstractmethod
+    def has_control(self, text: str) -> bool:
+        """Whether `text` spells a control token."""
+
+    @abstractmethod
+    def encode(self, parts: Parts, start: bool = True) -> list[int]:
+        """Tokens of the parts put together; with `start`, after the tokens that the model wants first."""
+
+    @abstractmethod
+    def chat(self, messages: Sequence[Message], chat_template: str | None = None) -> str:
+        """A conversation as text, up to where the assistant speaks, by `chat_template` or the model's own.
+
+        Raises ModelError when there is no template, or it fails.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Text of tokens, control tokens left out."""
+
+    @abstractmethod
+    def stream(self) -> TextStream:
+        """A fresh `TextStream`."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Weights that are loaded and ready: a session, its tokenizer, and what a user may want to know of them."""
+
+    source: str
+    session: Session
+    tokenizer: Tokenizer
+    summary: str = ""
+
+
+class RowTable(Generic[T]):
+    """The open rows of a session and what it keeps for each; a stranger's row is a ModelError."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Row, T] = {}
+        self._next = 0
+
+    def add(self, entry: T) -> Row:
+        row = Row(self._next)
+        self._next += 1
+        self._entries[row] = entry
+        return row
+
+    def __getitem__(self, row: Row) -> T:
+        try:
+            return self._entries[row]
+        except KeyError:
+            raise ModelError(
+                f"Row {row} is not open in this session.", "It was closed, or belongs to another."
+            ) from None
+
+    def remove(self, row: Row) -> T:
+        entry = self[row]
+        del self._entries[row]
+        return entry
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def check_length(length: int, context_length: int) -> None:
+    """Raise PromptError when a row of `length` tokens does not fit."""
+    if length > context_length:
+        raise PromptError(
+            f"A row of {length:,} tokens is longer than the model's context of {context_length:,}.",
+            "Shorten the prompt, or use a model with a longer context.",
+        )
+
+
+def check_rewind(length: int, held: int) -> None:
+    """Raise ModelError when a row of `held` tokens cannot be cut to `length`."""
+    if not 0 <= length <= held:
+        raise ModelError(f"A row of {held} tokens cannot be rewound to {length}.", f"Give a length from 0 to {held}.")
+
+
+def vocabulary_difference(first: Tokenizer, second: Tokenizer) -> str:
+    """How two vocabularies differ, in words; empty when they are equal."""
+    ours, theirs = first.vocabulary, second.vocabulary
+    if ours is theirs or ours == theirs:
+        return ""
+    if len(ours) != len(theirs):
+        return f"{len(ours):,} tokens against {len(theirs):,}"
+    by_token = sorted(ours.items(), key=lambda item: item[1])
+    piece, token = next(item for item in by_token if theirs.get(item[0]) != item[1])
+    there = f"token {theirs[piece]} in" if piece in theirs else "absent from"
+    return f"{piece!r} is token {token} in one and {there} the other"

@@ -1,0 +1,178 @@
+"""From what a user names (a catalogue name, a hub id, a folder, a file) to a `LanguageModel` that is ready."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from lmalgebra.errors import ModelError
+from lmalgebra.models import catalog
+from lmalgebra.models.base import LanguageModel, Session
+from lmalgebra.models.packed_linear import pack_linears
+from lmalgebra.models.table import TableModel
+from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
+from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
+log = logging.getLogger("lmalgebra")
+
+CACHE_SHARE = 0.25
+"""Share of the device's memory that the key-value cache may take unless a limit is given."""
+
+_LOAD_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+
+
+def load(
+    source: str,
+    *,
+    engine: str = "auto",
+    dtype: str = "auto",
+    device: str = "auto",
+    max_cache_tokens: int | None = None,
+    report: Callable[[str], None] = lambda sentence: None,
+) -> LanguageModel:
+    """Load `source`: a catalogue name, a folder, a `.gguf` file, an exact toy (`toy`, `toy:SEED`, a `.json` table) or
+    a hub id. `report` gets a sentence for each step that takes time.
+
+    Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
+    """
+    if engine not in ("auto", "torch"):
+        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto' or 'torch'.")
+    if TableModel.is_source(source):
+        return TableModel.from_source(source).language_model(source)
+    place = torch.device(choose_device(device))
+    kind = choose_dtype(dtype, place)
+    folder = resolve(source, report)
+    report(f"Loading {source} ({str(kind).removeprefix('torch.')} on {place.type}) ...")
+    with _quiet():
+        model, tokenizer = _load_parts(source, folder, kind, place)
+    ends = _end_tokens(model, tokenizer)
+    session = _session(source, model, max_cache_tokens)
+    for note in session.notes:
+        log.warning(note)
+    parameters = sum(p.numel() for p in model.parameters())
+    summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {str(kind)[6:]} on {place.type}"
+    return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
+
+
+def resolve(source: str, report: Callable[[str], None]) -> str:
+    """The folder or hub id that Transformers can load; fetches or converts what must be."""
+    if source in catalog.names():
+        return str(catalog.path(source, report))
+    path = Path(source).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file '{source}'.", "Give the path of a .gguf file.")
+        return str(catalog.converted(path, report))
+    if path.is_dir():
+        if not any(path.glob("*.safetensors")):
+            raise ModelError(
+                f"The folder '{source}' holds no weights (*.safetensors).",
+                "Save the model there with save_pretrained; pickled weights (*.bin) are not loaded.",
+            )
+        return str(path)
+    if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise ModelError(f"There is no model at '{source}'.", "Give a folder of weights or a .gguf file.")
+    if "/" not in source:
+        catalog.entry(source)  # raises, with the names there are
+    return source
+
+
+def choose_device(device: str) -> str:
+    """`auto` is a GPU where there is one. Raises ModelError for a device that is not there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f"The device '{device}' is not available here.", "Use 'auto' or 'cpu'.") from error
+    return device
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 where the processor computes in it, else float16 on a GPU and float32 on a CPU."""
+    if dtype != "auto":
+        chosen = getattr(torch, dtype, None)
+        if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
+            raise ModelError(f"There is no dtype '{dtype}'.", "Use auto, float32, bfloat16, float16 or float64.")
+        return chosen
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def _load_parts(
+    source: str, folder: str, dtype: torch.dtype, device: torch.device
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except _LOAD_ERRORS as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"The model '{source}' cannot be loaded: {reason}",
+            "Check the name, the network, and that the files of the weights are whole.",
+        ) from error
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise ModelError(
+            f"The weights of '{source}' are incomplete: {len(missing)} tensors are missing, such as {missing[0]}.",
+            "Fetch or save them again.",
+        )
+    return model.to(device), tokenizer
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    ends = model.generation_config.eos_token_id if model.generation_config is not None else None
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    return frozenset([ends] if isinstance(ends, int) else ends or ())
+
+
+def _session(source: str, model: PreTrainedModel, max_cache_tokens: int | None) -> Session:
+    config = model.config.get_text_config()
+    if model.config.is_encoder_decoder:
+        raise ModelError(f"'{source}' is an encoder-decoder, which cannot be served.", "Use a decoder-only model.")
+    context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 17)
+    reason = why_not_served(model, context)
+    if reason:
+        note = f"'{source}' is read anew at every step, which is exact but slow: {reason}."
+        return RecomputeSession(model, context, note)
+    if model.device.type == "cpu":
+        pack_linears(model)
+    return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model))
+
+
+def _cache_tokens(model: PreTrainedModel) -> int:
+    """Tokens whose keys and values fit into `CACHE_SHARE` of the device's memory."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    if model.device.type == "cuda":
+        memory = torch.cuda.mem_get_info(model.device)[0]
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(CACHE_SHARE * memory / per_token)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Transformers' bars and advice off the terminal: what matters is raised or logged by us."""
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()

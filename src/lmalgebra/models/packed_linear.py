@@ -1,0 +1,48 @@
+"""Linear layers whose weights are laid out once the way oneDNN reads them fastest (PyTorch on a CPU).
+
+PyTorch lays a weight out anew in every product; with a few rows, as in decoding, that costs more than the product.
+The results are those of `nn.Linear` up to the order of summation. `benchmarks/compose.py` measures the gain.
+"""
+
+import torch
+from torch import Tensor, nn
+
+_ROWS = 4
+"""Rows that the layout is chosen for; other numbers of rows work too."""
+
+
+class PackedLinear(nn.Module):
+    """`nn.Linear` for inference, `[..., inputs]` to `[..., outputs]`, with its weight in oneDNN's layout."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, "none", [], "")
+
+
+def pack_linears(model: nn.Module) -> int:
+    """Replace every plain linear layer of `model` by a packed one; returns how many there were.
+
+    Does nothing where it cannot help: not on a CPU, without oneDNN, or in another dtype than float32 and bfloat16.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return 0
+    packed = 0
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear and _packable(child.weight):
+                setattr(parent, name, PackedLinear(child))
+                packed += 1
+    return packed
+
+
+def _packable(weight: Tensor) -> bool:
+    if weight.device.type != "cpu":
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32

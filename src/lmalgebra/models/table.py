@@ -1,0 +1,221 @@
+"""An exact toy model: its next-token distributions are a table, or are computed from a seed, in float64.
+
+Everything that is claimed of distributions can be checked against it by summing. It ships with the library, so that
+formulas, voice files and the command line can be tried and tested without any weights.
+"""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lmalgebra.errors import ModelError, PromptError
+from lmalgebra.models.base import (
+    LanguageModel,
+    Message,
+    Parts,
+    Row,
+    RowTable,
+    Session,
+    TextStream,
+    Tokenizer,
+    check_length,
+    check_rewind,
+)
+
+END = "<end>"
+TOY_PIECES = (*"abcdefghijklmnopqrstuvwxyz0123456789 .,:;!?'\"()-\n", END)
+CONTEXT_LENGTH = 4096
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """Distributions over the pieces of a small vocabulary; the last tokens of a context choose the row of the table.
+
+    `rows` maps a context (its last `order` tokens, as pieces) to probabilities. A context that is not in `rows` has
+    the distribution of a softmax over `sharpness` times normal numbers drawn from `seed` and the context; `order=None`
+    looks at the whole context. The piece `end` ends a text.
+    """
+
+    pieces: tuple[str, ...] = TOY_PIECES
+    end: str = END
+    seed: int = 0
+    order: int | None = None
+    sharpness: float = 1.5
+    rows: Mapping[tuple[str, ...], tuple[float, ...]] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if len(set(self.pieces)) != len(self.pieces) or self.end not in self.pieces:
+            raise ModelError(f"A table's pieces must differ and contain its end piece {self.end!r}.")
+        for context, probabilities in self.rows.items():
+            if len(probabilities) != len(self.pieces) or abs(sum(probabilities) - 1) > 1e-9 or min(probabilities) < 0:
+                raise ModelError(
+                    f"The table's row for {' '.join(context)!r} is not a distribution over {len(self.pieces)} pieces.",
+                    "Give as many probabilities as there are pieces, none negative, that sum to 1.",
+                )
+
+    @staticmethod
+    def is_source(source: str) -> bool:
+        """Whether `source` names a toy: `toy`, `toy:SEED` or a `.json` file."""
+        return source == "toy" or source.startswith("toy:") or source.endswith(".json")
+
+    @classmethod
+    def from_source(cls, source: str) -> "TableModel":
+        """The toy that `source` names. Raises ModelError for a seed that is no number or a file that is no table."""
+        if source.endswith(".json"):
+            return cls.from_file(Path(source).expanduser())
+        seed = source.partition(":")[2] or "0"
+        if not seed.isdecimal():
+            raise ModelError(f"'{source}' names no toy model.", "Write 'toy' or, with a seed, 'toy:7'.")
+        return cls(seed=int(seed))
+
+    @classmethod
+    def from_file(cls, path: Path) -> "TableModel":
+        """Read `{"pieces": [...], "end": ..., "order": ..., "seed": ..., "rows": {"a b": [...]}}`; see the class."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            rows = {tuple(context.split()): tuple(row) for context, row in data.pop("rows", {}).items()}
+            return cls(pieces=tuple(data.pop("pieces")), rows=rows, **data)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(
+                f"'{path}' is not a table of a toy model: {error}.",
+                'It is JSON with "pieces" and, where wanted, "end", "order", "seed", "sharpness" and "rows".',
+            ) from error
+
+    def logprobs(self, context: Sequence[int]) -> Tensor:
+        """Log-probabilities of the token after `context`, float64 `[vocabulary]`; -inf where the table says 0."""
+        start = 0 if self.order is None else max(0, len(context) - self.order)
+        return _logprobs(self, tuple(context[start:]))
+
+    def language_model(self, source: str = "toy") -> LanguageModel:
+        """A session and tokenizer over this table."""
+        summary = f"exact toy model, {len(self.pieces)} tokens, float64"
+        return LanguageModel(source, TableSession(self), TableTokenizer(self), summary)
+
+
+@lru_cache(maxsize=4096)
+def _logprobs(table: TableModel, context: tuple[int, ...]) -> Tensor:
+    row = table.rows.get(tuple(table.pieces[token] for token in context))
+    if row is not None:
+        return torch.tensor(row, dtype=torch.float64).log()
+    draw = random.Random(f"{table.seed}:{context}")
+    scores = [draw.gauss(0, table.sharpness) for _ in table.pieces]
+    return torch.tensor(scores, dtype=torch.float64).log_softmax(-1)
+
+
+class TableSession(Session):
+    """Rows of a `TableModel`; `computed` counts the tokens read, to show what forking saves."""
+
+    def __init__(self, table: TableModel, context_length: int = CONTEXT_LENGTH) -> None:
+        self._table = table
+        self._rows: RowTable[list[int]] = RowTable()
+        self._read: dict[Row, int] = {}
+        self.context_length = context_length
+        self.vocabulary_size = len(table.pieces)
+        self.device = torch.device("cpu")
+        self.computed = 0
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+        if adapter is not None:
+            raise ModelError(f"The adapter '{adapter}' cannot be used: a toy model has none.")
+        check_length(len(tokens), self.context_length)
+        row = self._rows.add(list(tokens))
+        self._read[row] = 0
+        return row
+
+    def fork(self, row: Row) -> Row:
+        self.extend({row: ()})
+        twin = self._rows.add(list(self._rows[row]))
+        self._read[twin] = self._read[row]
+        return twin
+
+    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+        for row, new in tokens.items():
+            check_length(len(self._rows[row]) + len(new), self.context_length)
+        return {row: self._extend(row, new, logits) for row, new in tokens.items()}
+
+    def _extend(self, row: Row, new: Sequence[int], logits: Literal["all", "last"]) -> Tensor:
+        held = self._rows[row]
+        before = len(held)
+        held += new
+        self.computed += len(held) - self._read[row]
+        self._read[row] = len(held)
+        first = max(before, len(held) - 1) if logits == "last" else before
+        wanted = [self._table.logprobs(held[: end + 1]) for end in range(first, len(held))]
+        return torch.stack(wanted) if wanted else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
+
+    def rewind(self, row: Row, length: int) -> None:
+        held = self._rows[row]
+        check_rewind(length, len(held))
+        del held[length:]
+        self._read[row] = min(self._read[row], length)
+
+    def close(self, row: Row) -> None:
+        self._rows.remove(row)
+        del self._read[row]
+
+    def length(self, row: Row) -> int:
+        return len(self._rows[row])
+
+
+class TableTokenizer(Tokenizer):
+    """Splits text into the longest pieces of the table; characters outside them are refused by name."""
+
+    has_chat_template = True
+
+    def __init__(self, table: TableModel) -> None:
+        self._pieces = table.pieces
+        self._vocabulary = {piece: token for token, piece in enumerate(table.pieces)}
+        self._end = table.end
+        self._longest = max(map(len, table.pieces))
+        self.end_tokens = frozenset([self._vocabulary[table.end]])
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        return self._vocabulary
+
+    def has_control(self, text: str) -> bool:
+        return False
+
+    def encode(self, parts: Parts, start: bool = True) -> list[int]:
+        text, tokens, at = "".join(parts).lower(), [], 0
+        while at < len(text):
+            piece = self._piece_at(text, at)
+            tokens.append(self._vocabulary[piece])
+            at += len(piece)
+        return tokens
+
+    def _piece_at(self, text: str, at: int) -> str:
+        for size in range(self._longest, 0, -1):
+            piece = text[at : at + size]
+            if piece in self._vocabulary and piece != self._end:
+                return piece
+        raise PromptError(
+            f"The toy model cannot spell {text[at]!r}.", f"Its pieces are {' '.join(map(repr, self._pieces))}."
+        )
+
+    def chat(self, messages: Sequence[Message], chat_template: str | None = None) -> str:
+        return "\n".join(message["content"] for message in messages) + "\n"
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(self._pieces[token] for token in tokens if token not in self.end_tokens)
+
+    def stream(self) -> TextStream:
+        return _TableStream(self)
+
+
+class _TableStream(TextStream):
+    def __init__(self, tokenizer: TableTokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def push(self, token: int) -> str:
+        return self._tokenizer.decode([token])
+
+    def finish(self) -> str:
+        return ""

@@ -1,0 +1,276 @@
+"""Sessions over a causal language model of Transformers.
+
+`TransformersSession` serves every architecture whose attention can be plugged (see `attention`). `verify` decides
+whether an architecture is one of them by comparing with the model's own forward pass; what is not falls back to
+`RecomputeSession`, which is slower and exact for any causal model.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, PreTrainedModel
+
+from lmalgebra.errors import ModelError
+from lmalgebra.models import attention
+from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
+from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind
+from lmalgebra.models.kv_cache import CachedRow, KVCache
+
+PASS_TOKENS = 1024
+"""Most new tokens in one forward pass; longer prompts are read in several."""
+
+VERIFIED = frozenset({"gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3"})
+"""Model types whose agreement with Transformers the test suite shows, so that loading need not."""
+
+AttentionInterface.register(attention.NAME, attention.attend)
+
+
+class TransformersSession(Session):
+    """Many rows over one model: their new tokens are packed into one forward pass without padding.
+
+    `max_cache_tokens` bounds the key-value cache, in tokens over all rows.
+    """
+
+    def __init__(self, model: PreTrainedModel, context_length: int, max_cache_tokens: int) -> None:
+        model.set_attn_implementation(attention.NAME)
+        self._model = model.eval()
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self.device = model.device
+        self._rows: RowTable[CachedRow] = RowTable()
+        self.windows: dict[int, int | None] = {}  # of each layer's attention, once it ran
+        self.cache = KVCache(context_length, max_cache_tokens)
+        self.context_length = context_length
+        self.vocabulary_size = int(model.get_output_embeddings().out_features)
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+        refuse_adapter(adapter)
+        check_length(len(tokens), self.context_length)
+        return self._rows.add(CachedRow(list(tokens)))
+
+    def fork(self, row: Row) -> Row:
+        original = self._rows[row]
+        if original.cached < len(original.tokens):
+            self.extend({row: ()})
+        return self._rows.add(self.cache.fork(original))
+
+    def rewind(self, row: Row, length: int) -> None:
+        kept = self._rows[row]
+        check_rewind(length, len(kept.tokens))
+        del kept.tokens[length:]
+        kept.cached = min(kept.cached, length)
+
+    def close(self, row: Row) -> None:
+        self.cache.release(self._rows.remove(row))
+
+    def length(self, row: Row) -> int:
+        return len(self._rows[row].tokens)
+
+    @torch.inference_mode()
+    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+        work = {row: _Work(self._rows[row], new, logits) for row, new in tokens.items()}
+        for item in work.values():
+            check_length(len(item.tokens), self.context_length)
+        for item in work.values():
+            self.cache.reserve(item.row, len(item.tokens))
+        by_row = {id(item.row): item for item in work.values()}
+        for pieces in _passes(work.values()):
+            self._run(pieces, by_row)
+        for item in work.values():
+            item.row.tokens, item.row.cached = item.tokens, len(item.tokens)
+        return {row: item.result(self.vocabulary_size) for row, item in work.items()}
+
+    def _run(self, pieces: list[Piece], by_row: dict[int, "_Work"]) -> None:
+        """One forward pass; each row's wanted logits are added to its work."""
+        device = self._model.device
+        rows = plan_pass(pieces, device)
+        ids, positions, wanted, counts, first = [], [], [], [], 0
+        for piece in rows.pieces:
+            item = by_row[id(piece.row)]
+            ids += item.tokens[piece.start : piece.end]
+            positions += range(piece.start, piece.end)
+            skipped = max(0, item.first_wanted - piece.start)
+            counts.append(max(0, piece.count - skipped))
+            wanted += range(first + min(skipped, piece.count), first + piece.count)
+            first += piece.count
+        index = None if len(wanted) == len(ids) else torch.tensor(wanted, dtype=torch.long, device=device)
+        logits = self._forward(
+            torch.tensor([ids], device=device), torch.tensor([positions], device=device), rows, index
+        )
+        self.windows = rows.windows
+        for piece, part in zip(rows.pieces, logits.split(counts), strict=True):
+            by_row[id(piece.row)].logits.append(part)
+
+    def _forward(self, ids: Tensor, positions: Tensor, rows: attention.Pass, index: Tensor | None) -> Tensor:
+        keep = {"logits_to_keep": index} if index is not None and self._keeps_logits else {}
+        logits: Tensor = self._model(input_ids=ids, position_ids=positions, use_cache=False, rows=rows, **keep).logits[
+            0
+        ]
+        if index is not None and not self._keeps_logits:
+            logits = logits[index]
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+class _Work:
+    """What one `extend` does to one row: its tokens when done, and the logits gathered on the way."""
+
+    def __init__(self, row: CachedRow, new: Sequence[int], logits: Literal["all", "last"]) -> None:
+        self.row = row
+        self.tokens = row.tokens + list(new)
+        self.first_wanted = len(self.tokens) - (min(1, len(new)) if logits == "last" else len(new))
+        self.logits: list[Tensor] = []
+
+    def result(self, vocabulary_size: int) -> Tensor:
+        parts = [part for part in self.logits if len(part)]
+        if not parts:
+            return torch.empty(0, vocabulary_size)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _passes(work: Iterable[_Work]) -> Iterator[list[Piece]]:
+    """Cut what is not cached into passes of at most `PASS_TOKENS` tokens; a row is in a pass at most once."""
+    pieces: list[Piece] = []
+    room = PASS_TOKENS
+    for item in work:
+        start = item.row.cached
+        while start < len(item.tokens):
+            end = min(len(item.tokens), start + room)
+            pieces.append(Piece(item.row, start, end))
+            room -= end - start
+            start = end
+            if not room:
+                yield pieces
+                pieces, room = [], PASS_TOKENS
+    if pieces:
+        yield pieces
+
+
+class RecomputeSession(Session):
+    """Any causal model, exactly and slowly: each row is read from its start whenever it is extended."""
+
+    def __init__(self, model: PreTrainedModel, context_length: int, note: str) -> None:
+        self._model = model.eval()
+        self.device = model.device
+        self._rows: RowTable[list[int]] = RowTable()
+        self.context_length = context_length
+        self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
+        self.notes = (note,)
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+        refuse_adapter(adapter)
+        check_length(len(tokens), self.context_length)
+        return self._rows.add(list(tokens))
+
+    def fork(self, row: Row) -> Row:
+        return self._rows.add(list(self._rows[row]))
+
+    def rewind(self, row: Row, length: int) -> None:
+        check_rewind(length, len(self._rows[row]))
+        del self._rows[row][length:]
+
+    def close(self, row: Row) -> None:
+        self._rows.remove(row)
+
+    def length(self, row: Row) -> int:
+        return len(self._rows[row])
+
+    @torch.inference_mode()
+    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+        full = {row: self._rows[row] + list(new) for row, new in tokens.items()}
+        for after in full.values():
+            check_length(len(after), self.context_length)
+        results = {row: self._read(full[row], len(new), logits) for row, new in tokens.items()}
+        for row, after in full.items():
+            self._rows[row][:] = after
+        return results
+
+    def _read(self, tokens: list[int], new: int, logits: Literal["all", "last"]) -> Tensor:
+        wanted = min(1, new) if logits == "last" else new
+        if not wanted:
+            return torch.empty(0, self.vocabulary_size)
+        out = plain_logits(self._model, tokens)[len(tokens) - wanted :]
+        return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
+
+
+@torch.inference_mode()
+def plain_logits(model: PreTrainedModel, tokens: Sequence[int]) -> Tensor:
+    """The model's own logits for one row read from its start, `[tokens, vocabulary]`."""
+    logits: Tensor = model(input_ids=torch.tensor([list(tokens)], device=model.device), use_cache=False).logits[0]
+    return logits
+
+
+def refuse_adapter(adapter: str | None) -> None:
+    """Raise ModelError for any adapter: these sessions have none yet."""
+    if adapter is not None:
+        raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
+
+
+def why_not_served(model: PreTrainedModel, context_length: int) -> str:
+    """Why `TransformersSession` cannot serve `model` exactly; empty when it can.
+
+    Leaves the model with the attention that it came with. Raises ModelError for a model that is not causal.
+    """
+    own = model.config._attn_implementation
+    try:
+        return _unsupported_config(model) or _disagreement(model, context_length)
+    except UnsupportedAttention as error:
+        return f"its attention asks for {error}"
+    finally:
+        model.set_attn_implementation(own)
+
+
+def _unsupported_config(model: PreTrainedModel) -> str:
+    config = model.config.get_text_config()
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = {str(each.get("rope_type", "default")) for each in (rope, *rope.values()) if isinstance(each, dict)}
+    if kinds & {"dynamic", "longrope"}:
+        return "its rotary positions depend on the longest row of a pass"
+    layers = set(getattr(config, "layer_types", None) or ())
+    if layers - {"full_attention", "sliding_attention"}:
+        return f"it has layers of type {', '.join(sorted(layers))}"
+    return ""
+
+
+def _disagreement(model: PreTrainedModel, context_length: int) -> str:
+    """Compare packed, ragged, resumed rows with the model's own forward pass on a few tokens."""
+    if model.config.model_type in VERIFIED:
+        return ""
+    vocabulary = int(model.config.get_text_config().vocab_size)
+    texts = [[(7 * i + 3) % vocabulary for i in range(11)], [(5 * i + 1) % vocabulary for i in range(4)]]
+    expected = [plain_logits(model, tokens).float() for tokens in texts]
+    if not torch.allclose(
+        plain_logits(model, texts[0][:6]).float(), expected[0][:6], rtol=0, atol=_tolerance(model, expected[0])
+    ):
+        raise ModelError("This model looks ahead: a token's logits depend on later tokens, so it cannot generate text.")
+    try:
+        session = TransformersSession(model, context_length, max_cache_tokens=4096)
+        rows = [session.open() for _ in texts]
+        first = session.extend({row: tokens[:3] for row, tokens in zip(rows, texts, strict=True)})
+        rest = session.extend({row: tokens[3:] for row, tokens in zip(rows, texts, strict=True)})
+    except UnsupportedAttention:
+        raise
+    except (ModelError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        return f"its attention cannot be plugged ({type(error).__name__})"
+    for row, wanted in zip(rows, expected, strict=True):
+        got = torch.cat([first[row], rest[row]])
+        if got.shape != wanted.shape or (got - wanted).abs().max() > _tolerance(model, wanted):
+            return "its packed rows disagree with its own forward pass"
+    return _hidden_window(model, session.windows)
+
+
+def _hidden_window(model: PreTrainedModel, windows: dict[int, int | None]) -> str:
+    """A sliding window that only the model's own mask knows shows in no short text, so compare with the config."""
+    config = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    if layers is None:
+        slides = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+        missed = bool(slides) and not any(windows.values())
+    else:
+        missed = any(kind == "sliding_attention" and not windows.get(layer) for layer, kind in enumerate(layers))
+    return "its attention does not tell its sliding window" if missed else ""
+
+
+def _tolerance(model: PreTrainedModel, logits: Tensor) -> float:
+    return float(logits.abs().max()) * (1e-4 if model.dtype in (torch.float32, torch.float64) else 5e-2)
