@@ -1,0 +1,61 @@
+"""lmalgebra: say how a language model should speak with a formula, and sample from it exactly."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from lmalgebra.algebra import (
+    Model,
+    Voice,
+    decay,
+    intersection,
+    mix,
+    parse,
+    power,
+    ramp,
+    tilt,
+    union,
+    within,
+)
+from lmalgebra.algebra import Model as model
+from lmalgebra.errors import LmalgebraError
+
+if TYPE_CHECKING:
+    from lmalgebra.api import Models, load, voice
+    from lmalgebra.decoding import ComposedVoice
+
+__version__ = version("lmalgebra")
+
+__all__ = [
+    "ComposedVoice",
+    "LmalgebraError",
+    "Model",
+    "Models",
+    "Voice",
+    "decay",
+    "intersection",
+    "load",
+    "mix",
+    "model",
+    "parse",
+    "power",
+    "ramp",
+    "tilt",
+    "union",
+    "voice",
+    "within",
+]
+
+_NEEDS_TORCH = {
+    "ComposedVoice": "lmalgebra.decoding",
+    "Models": "lmalgebra.api",
+    "load": "lmalgebra.api",
+    "voice": "lmalgebra.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs torch only when it is asked for."""
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'lmalgebra' has no attribute {name!r}")
+    return getattr(import_module(_NEEDS_TORCH[name]), name)

@@ -1,0 +1,52 @@
+"""Puts the layers together: from descriptions to a voice that speaks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lmalgebra.algebra import Formula, GenerationSettings, Model, Voice, load_voice
+from lmalgebra.decoding.composed import ComposedVoice
+from lmalgebra.models.base import LanguageModel
+
+
+class Models:
+    """Loads each set of weights once, however many terms and voices name it. `report` hears of what takes time."""
+
+    def __init__(self, report: Callable[[str], None] = lambda sentence: None) -> None:
+        self._loaded: dict[tuple[str, ...], LanguageModel] = {}
+        self.report = report
+
+    def __call__(self, model: Model) -> LanguageModel:
+        """The loaded model of a description. Raises ModelError."""
+        from lmalgebra.models.loading import load
+
+        if model.weights not in self._loaded:
+            self._loaded[model.weights] = load(
+                model.source, engine=model.engine, dtype=model.dtype, device=model.device, report=self.report
+            )
+        return self._loaded[model.weights]
+
+    def unload(self) -> None:
+        """Let go of all weights; voices that use them keep them."""
+        self._loaded.clear()
+
+
+shared_models = Models()
+"""The weights that voices share unless they are given others."""
+
+
+def voice(formula: Formula | Voice, *, models: Models = shared_models, **settings: Any) -> ComposedVoice:
+    """A voice that speaks by `formula`, with generation `settings` as its defaults (see GenerationSettings).
+
+    Nothing loads until it first speaks. Raises FormulaError when the formula has no distribution.
+    """
+    if isinstance(formula, Voice):
+        described = Voice(formula.formula, formula.settings.replace(**settings), formula.terms, formula.models)
+    else:
+        described = Voice(formula, GenerationSettings().replace(**settings))
+    return ComposedVoice(described, models)
+
+
+def load(path: str | Path, *, models: Models = shared_models, **settings: Any) -> ComposedVoice:
+    """The voice of a voice file. Raises VoiceError for a file that is missing or not as it should be."""
+    return voice(load_voice(Path(path)), models=models, **settings)

@@ -1,0 +1,183 @@
+"""The public object: a voice that speaks."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
+from lmalgebra.decoding.batch import MAX_SAMPLES, Decoder, Piece, Request, Sample
+from lmalgebra.decoding.context import conversation
+from lmalgebra.decoding.plan import Plan
+from lmalgebra.errors import PromptError, VocabularyError, VoiceError
+from lmalgebra.models.base import LanguageModel, Message, vocabulary_difference
+
+Prompt = str | Sequence[Message]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What was said after one prompt: `samples`, and the first one's `text`."""
+
+    prompt: Prompt
+    samples: tuple[Sample, ...]
+
+    @property
+    def text(self) -> str:
+        return self.samples[0].text
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a continuation is under a formula: its tokens and the log-probability (nats) of each."""
+
+    tokens: tuple[int, ...]
+    pieces: tuple[str, ...]
+    logprobs: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """The log-probability of the whole continuation, in nats."""
+        return sum(self.logprobs)
+
+
+class ComposedVoice:
+    """A formula whose models can be loaded, and the settings it speaks with.
+
+    `open_model` turns a model's description into weights; it is asked once for each model when the voice first
+    speaks, and may share weights between voices. Raises FormulaError when the formula has no distribution.
+    """
+
+    def __init__(
+        self, voice: Voice, open_model: Callable[[Model], LanguageModel], max_samples: int = MAX_SAMPLES
+    ) -> None:
+        self.voice = voice
+        self.plan = Plan(voice.formula)
+        self._open_model = open_model
+        self._max_samples = max_samples
+        self._decoder: Decoder | None = None
+
+    @property
+    def formula(self) -> Formula:
+        return self.voice.formula
+
+    @property
+    def settings(self) -> GenerationSettings:
+        return self.voice.settings
+
+    def __repr__(self) -> str:
+        return f"ComposedVoice({str(self.formula)!r})"
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder over this voice's models, which are loaded now if they are not yet.
+
+        Raises ModelError when one cannot be loaded and VocabularyError when two do not share a vocabulary.
+        """
+        if self._decoder is None:
+            models = {leaf: self._open_model(_model_of(leaf)) for leaf in self.plan.leaves}
+            _require_one_vocabulary(models)
+            self._decoder = Decoder(self.plan, models, self._max_samples)
+        return self._decoder
+
+    def generate(self, prompt: Prompt, **settings: Any) -> Generation:
+        """Say something after `prompt`, a text or a conversation.
+
+        `settings` replace this voice's (see GenerationSettings). Raises PromptError for an empty or too long prompt,
+        DecodingError for a setting out of range or a step at which no token is possible.
+        """
+        chosen = self.settings.replace(**settings)
+        samples = [event for event in self._run([prompt], chosen) if isinstance(event, Sample)]
+        return Generation(prompt, tuple(sorted(samples, key=lambda sample: sample.number)))
+
+    def generate_many(self, prompts: Iterable[Prompt], **settings: Any) -> Iterator[Sample]:
+        """Samples of many prompts, each as soon as it is done; `index` is its prompt's place, `number` its own.
+
+        Prompts are read as there is room, so they may come from a stream. Raises as `generate`.
+        """
+        chosen = self.settings.replace(**settings)
+        return (event for event in self._run(prompts, chosen) if isinstance(event, Sample))
+
+    def stream(self, prompt: Prompt, **settings: Any) -> Iterator[str]:
+        """Text as it comes, in pieces of whole characters. Raises as `generate`."""
+        chosen = self.settings.replace(**settings, samples=1)
+        return (event.text for event in self._run([prompt], chosen) if isinstance(event, Piece))
+
+    def score(self, prompt: Prompt, continuation: str) -> Score:
+        """How likely `continuation` is after `prompt` under the formula, token by token, without truncation.
+
+        Raises PromptError when either is empty or both are longer than the context.
+        """
+        if not continuation:
+            raise PromptError("The continuation is empty.", "Give at least one character to score.")
+        tokens, logprobs = self.decoder.score(conversation(prompt), continuation)
+        pieces = tuple(self.decoder.tokenizer.decode([token]) for token in tokens)
+        return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
+
+    def chat(self, **settings: Any) -> "Chat":
+        """A conversation with memory; each term keeps its own system prompt."""
+        return Chat(self, self.settings.replace(**settings, samples=1))
+
+    def save(self, path: str | Path) -> None:
+        """Write the voice file. Raises VoiceError when it cannot be written."""
+        save_voice(self.voice, Path(path))
+
+    def _run(self, prompts: Iterable[Prompt], settings: GenerationSettings) -> Iterator[Piece | Sample]:
+        requests = (Request(index, conversation(prompt), settings) for index, prompt in enumerate(prompts))
+        return self.decoder.run(requests)
+
+
+class Chat:
+    """A growing conversation with a voice."""
+
+    def __init__(self, voice: ComposedVoice, settings: GenerationSettings) -> None:
+        self._voice = voice
+        self._settings = settings
+        self.messages: tuple[Message, ...] = ()
+
+    def say(self, text: str) -> str:
+        """Say something and get the answer; both are remembered."""
+        return "".join(self.stream(text))
+
+    def stream(self, text: str) -> Iterator[str]:
+        """Like `say`, in pieces. An answer that is not read to its end is remembered as far as it was."""
+        asked = (*self.messages, Message(role="user", content=text))
+        settings = replace(self._settings, seed=self._settings.seed + len(self.messages))
+        said = ""
+        try:
+            for event in self._voice.decoder.run([Request(0, conversation(asked), settings)]):
+                if isinstance(event, Piece):
+                    said += event.text
+                    yield event.text
+        finally:
+            if said:
+                self.messages = (*asked, Message(role="assistant", content=said))
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.messages = ()
+
+
+def _model_of(leaf: Term) -> Model:
+    if not isinstance(leaf.description, ModelTerm):
+        raise VoiceError(
+            f"The term `{leaf.name}` names no model.", "Describe it under [terms] or with model.term(...)."
+        )
+    if leaf.description.adapter is not None:
+        raise VoiceError(
+            f"The term `{leaf.name}` names the adapter '{leaf.description.adapter}', which cannot be used yet.",
+            "Remove `adapter` from the term.",
+        )
+    return leaf.description.model
+
+
+def _require_one_vocabulary(models: dict[Term, LanguageModel]) -> None:
+    (first, known), *others = models.items()
+    for leaf, model in others:
+        difference = vocabulary_difference(known.tokenizer, model.tokenizer)
+        if difference:
+            raise VocabularyError(
+                f"The terms `{first.name}` ('{known.source}') and `{leaf.name}` ('{model.source}') have different "
+                f"vocabularies: {difference}.",
+                "Use models of one family, whose token ids mean the same.",
+            )

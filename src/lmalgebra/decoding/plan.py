@@ -1,0 +1,182 @@
+"""What a formula means: the interpreter that turns the scores of its leaves into its distribution.
+
+One method per kind of node, as in the table of the algebra (docs/formulas.md). Equal sub-formulas are computed once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from lmalgebra.algebra import (
+    Constant,
+    Formula,
+    Intersection,
+    Mix,
+    Power,
+    Scale,
+    Sum,
+    Term,
+    Tilt,
+    Union,
+    Weight,
+    Within,
+    at,
+    check,
+    mass,
+    simplify,
+)
+from lmalgebra.distributions import intersection, mixture, plausible, tempered, union
+from lmalgebra.errors import DecodingError
+
+_NOTHING = float("-inf")
+
+
+class Plan:
+    """A checked formula, ready to be evaluated at every step.
+
+    `leaves` are the terms that its value depends on: a term whose weight cancels is not among them.
+    Raises FormulaError for a formula that has no distribution.
+    """
+
+    def __init__(self, formula: Formula) -> None:
+        check(formula)
+        self.formula = formula
+        self.simplified = simplify(formula)
+        self.leaves: tuple[Term, ...] = self.simplified.leaves()
+
+    def logprobs(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> Tensor:
+        """The formula's log-probabilities `[rows, vocabulary]`.
+
+        `scores` holds for each leaf its normalised log-probabilities (a bias: its scores), `[rows, vocabulary]`;
+        `positions` says how many tokens each row has generated. Raises DecodingError, naming the term that is to
+        blame, when every token of a row is forbidden or a score is not a number.
+        """
+        evaluation = _Evaluation(scores, positions)
+        score = evaluation.score(self.simplified)
+        if not torch.isfinite(score.amax(-1)).all():
+            raise _no_token(self.simplified, evaluation, score)
+        return evaluation.normalised(self.simplified)
+
+
+class _Evaluation:
+    """The scores of a formula's nodes for one set of leaf scores, each computed once."""
+
+    def __init__(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> None:
+        self._leaves = scores
+        self._positions = positions
+        self._known: dict[Formula, Tensor] = {}
+        self._like = next(iter(scores.values()))
+
+    def score(self, node: Formula) -> Tensor:
+        if isinstance(node, Term):
+            return self._leaves[node]
+        if node not in self._known:
+            self._known[node] = _SCORES[type(node)](self, node)
+        return self._known[node]
+
+    def normalised(self, node: Formula) -> Tensor:
+        if isinstance(node, Term | Mix):
+            return self.score(node)
+        return tempered(self.score(node), self.weight(mass(node)))
+
+    def weight(self, weight: Weight) -> float | Tensor:
+        """A number, or for a schedule its value in each row, `[rows, 1]`."""
+        if isinstance(weight, int | float):
+            return float(weight)
+        values = [at(weight, position) for position in self._positions]
+        return torch.tensor(values, dtype=self._like.dtype, device=self._like.device)[:, None]
+
+    def _constant(self, node: Constant) -> Tensor:
+        weight = self.weight(node.weight)
+        return torch.zeros_like(self._like) + weight
+
+    def _sum(self, node: Sum) -> Tensor:
+        first, *others = node.operands
+        total = self.score(first)
+        for operand in others:
+            if isinstance(operand, Scale) and isinstance(operand.weight, float):
+                total = torch.add(total, self.score(operand.operand), alpha=operand.weight)
+            else:
+                total = total + self.score(operand)
+        return total
+
+    def _scale(self, node: Scale) -> Tensor:
+        weight, score = self.weight(node.weight), self.score(node.operand)
+        if isinstance(weight, float):
+            return weight * score
+        return torch.where(weight == 0, torch.zeros_like(score), weight * score)  # 0 times -inf counts as 0
+
+    def _union(self, node: Union) -> Tensor:
+        return union([self.score(operand) for operand in node.operands])
+
+    def _intersection(self, node: Intersection) -> Tensor:
+        return intersection([self.score(operand) for operand in node.operands])
+
+    def _tilt(self, node: Tilt) -> Tensor:
+        return self.normalised(node.operand)
+
+    def _mix(self, node: Mix) -> Tensor:
+        return mixture(node.weights, [self.normalised(operand) for operand in node.operands])
+
+    def _power(self, node: Power) -> Tensor:
+        return self.weight(node.exponent) * self.normalised(node.operand)
+
+    def _within(self, node: Within) -> Tensor:
+        return plausible(self.normalised(node.operand), node.top_k, node.top_p, node.min_p)
+
+
+_SCORES: dict[type[Formula], Callable[..., Tensor]] = {
+    Constant: _Evaluation._constant,
+    Sum: _Evaluation._sum,
+    Scale: _Evaluation._scale,
+    Union: _Evaluation._union,
+    Intersection: _Evaluation._intersection,
+    Tilt: _Evaluation._tilt,
+    Mix: _Evaluation._mix,
+    Power: _Evaluation._power,
+    Within: _Evaluation._within,
+}
+
+
+def _no_token(formula: Formula, evaluation: _Evaluation, score: Tensor) -> DecodingError:
+    """Say which part leaves no token, or makes a score infinite."""
+    row = int(torch.nonzero(~torch.isfinite(score.amax(-1)))[0])
+    if not torch.isnan(score[row]).any() and score[row].max() == _NOTHING:
+        return _all_forbidden(formula, evaluation, row)
+    for leaf in formula.leaves():
+        own = evaluation.score(leaf)[row]
+        if torch.isnan(own).any():
+            return DecodingError(f"The term `{leaf.name}` gave scores that are not numbers.", "Check its weights.")
+        if torch.isinf(own).any():
+            return DecodingError(
+                f"The term `{leaf.name}` gives some token the probability 0 and is subtracted, which would make that "
+                "token infinitely likely.",
+                "Subtract a mixture instead, such as mix(0.99 * it, 0.01 * base).",
+            )
+    return DecodingError(f"The formula `{formula}` has a score that is not a number.", "Use smaller weights.")
+
+
+def _all_forbidden(formula: Formula, evaluation: _Evaluation, row: int) -> DecodingError:
+    """Name the first part that, with those before it, leaves nothing."""
+    allowed: Tensor | None = None
+    before: list[str] = []
+    for node in _parts(formula):
+        possible = evaluation.score(node)[row] != _NOTHING
+        if bool(possible.all()):
+            continue
+        allowed = possible if allowed is None else allowed & possible
+        if not allowed.any():
+            others = f", after `{'`, `'.join(before)}`" if before else ""
+            return DecodingError(
+                f"No token is possible: `{node}` forbids every token that is left{others}.",
+                "Loosen it, or remove it from the formula.",
+            )
+        before.append(str(node))
+    return DecodingError(f"No token is possible under `{formula}`.", "Loosen its constraints.")
+
+
+def _parts(formula: Formula) -> list[Formula]:
+    """The summands of a formula without their weights, or the formula itself."""
+    summands = formula.operands if isinstance(formula, Sum) else (formula,)
+    return [part.operand if isinstance(part, Scale) else part for part in summands]
