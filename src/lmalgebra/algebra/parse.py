@@ -29,6 +29,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitOr: operator.or_,
     ast.BitAnd: operator.and_,
 }
+_OPERATORS_HINT = "Operators: + - * / | &."
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class _Reader:
         for link in reversed(chain):
             apply = _OPERATORS.get(type(link.op))
             if apply is None:
-                raise self._error("This operator is not part of formulas.", link)
+                raise self._error("This operator is not part of formulas.", link, _OPERATORS_HINT)
             right = self.value(link.right)
             if isinstance(link.op, ast.BitOr | ast.BitAnd):
                 value = as_formula(value)  # Python would combine the bits of two whole numbers
@@ -126,7 +127,7 @@ class _Reader:
         inner: ast.expr = node
         while isinstance(inner, ast.UnaryOp):
             if not isinstance(inner.op, ast.USub | ast.UAdd):
-                raise self._error("This operator is not part of formulas.", inner)
+                raise self._error("This operator is not part of formulas.", inner, _OPERATORS_HINT)
             signs.append(inner)
             inner = inner.operand
         value = self.value(inner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -71,12 +72,16 @@ class GenerationSettings:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise _out_of_range(key, value, f"a whole number of at least {least}")
 
-    def _number(self, key: str, allowed: str, value: object, is_allowed: Any) -> None:
+    def _number(self, key: str, allowed: str, value: object, is_allowed: Callable[[float], bool]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _out_of_range(key, value, allowed)
-        if not math.isfinite(value) or not is_allowed(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number) or not is_allowed(number):
             raise _out_of_range(key, value, allowed)
-        object.__setattr__(self, key, float(value))
+        object.__setattr__(self, key, number)
 
     def _stop_texts(self) -> None:
         texts = self.stop

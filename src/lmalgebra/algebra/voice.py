@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -102,22 +103,28 @@ def save_voice(voice: Voice, path: str | os.PathLike[str]) -> None:
     """
     place = Path(path)
     text = dump_voice(voice)
-    if place.is_dir():
+    if os.path.isdir(place):
         raise VoiceError(f"{str(place)!r} is a folder, so no voice can be saved there.", "Add a file name.")
-    if not place.parent.is_dir():
+    if not os.path.isdir(place.parent):
         raise VoiceError(f"There is no folder {str(place.parent)!r} to save a voice in.", "Make it first.")
     beside = place.with_name(f".{place.name}.{os.getpid()}.new")
     try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(beside, text)
         os.replace(beside, place)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            beside.unlink(missing_ok=True)
         raise VoiceError(
             f"The voice cannot be saved as {str(place)!r}: {_reason(error)}.", "Choose a folder you can write to."
         ) from None
+
+
+def _write_through(place: Path, text: str) -> None:
+    """Write a file and wait until the disk has it."""
+    with place.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def new_voice_text(source: str = "smollm2-135m") -> str:

@@ -45,13 +45,13 @@ class _File:
         self.folder = folder
 
     def voice(self, content: Mapping[str, Any]) -> Voice:
-        self._known_keys("The voice file", content, ("formula", "models", "terms", "generation"))
+        self._known_keys("a voice file", content, ("formula", "models", "terms", "generation"))
         if "formula" not in content:
-            raise self._error("has no formula.", 'Add a line such as formula = "base".')
+            raise self._error("the formula is missing.", 'Add a line such as formula = "base".')
         formula_text = self._text("formula", content["formula"])
         models = {name: self._model(name, table) for name, table in self._named("models", content)}
         if not models:
-            raise self._error("declares no model.", 'Add [models.small] with source = "...".')
+            raise self._error("no model is declared.", 'Add [models.small] with source = "...".')
         terms = {name: self._term(name, table, models) for name, table in self._named("terms", content)}
         settings = self._settings(self._table("[generation]", content.get("generation", {})))
         try:
