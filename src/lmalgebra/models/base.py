@@ -5,15 +5,18 @@ rows. Terms that share weights, the samples of one prompt and the requests of ma
 so that one forward pass serves them all.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NewType, TypedDict, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Generic, Literal, NewType, TypedDict, TypeVar
 
 from lmalgebra.errors import ModelError, PromptError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Row = NewType("Row", int)
 T = TypeVar("T")
