@@ -12,9 +12,9 @@ def draw(logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
     Sums in float64, over normalised or unnormalised `logprobs` `[rows, vocabulary]`; a token at -inf is never drawn.
     """
     cumulative = logprobs.double().exp_().cumsum(-1)
-    total = cumulative[:, -1:]
+    total = cumulative[:, -1:].contiguous()
     aim = torch.tensor(uniforms, dtype=torch.float64, device=logprobs.device)[:, None] * total
     token = torch.searchsorted(cumulative, aim, right=True)
-    # rounding may put the aim on the total itself: the last token that has any probability is meant
-    last = torch.searchsorted(cumulative, total, right=False)
+    # Rounding may put the aim on the total itself: then the last token that has any probability is meant.
+    last = torch.searchsorted(cumulative, total)
     return torch.minimum(token, last).squeeze(-1)

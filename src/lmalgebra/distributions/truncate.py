@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 _CUT = float("-inf")
-_NUCLEUS_TRY = 256
-"""Tokens looked at first for a nucleus: sorting a whole vocabulary costs more than the rest of a step."""
+_NUCLEUS_SIZES = (128, 4096)
+"""Tokens looked at for a nucleus before all are: sorting a whole vocabulary costs more than the rest of a step."""
 
 
 def keep_top_k(weights: Tensor, k: int) -> Tensor:
@@ -28,15 +28,22 @@ def keep_top_p(weights: Tensor, p: float) -> Tensor:
     if p >= 1:
         return weights
     logprobs = weights.log_softmax(-1)
-    size = min(_NUCLEUS_TRY, logprobs.shape[-1])
-    likeliest = logprobs.topk(size, dim=-1).values
-    if size < logprobs.shape[-1] and bool((likeliest.exp().sum(-1) < p).any()):
-        likeliest = logprobs.sort(dim=-1, descending=True).values
+    likeliest = _enough(logprobs, p)
     probabilities = likeliest.exp()
     before = probabilities.cumsum(-1) - probabilities  # the share of what is likelier
     last = (before < p).sum(-1, keepdim=True) - 1
     border = likeliest.gather(-1, last)
     return weights.masked_fill(logprobs < border, _CUT)
+
+
+def _enough(logprobs: Tensor, p: float) -> Tensor:
+    """The likeliest tokens' log-probabilities in order, so many that in each row they have the share `p`."""
+    for size in _NUCLEUS_SIZES:
+        if size < logprobs.shape[-1]:
+            likeliest = logprobs.topk(size, dim=-1).values
+            if bool((likeliest.exp().sum(-1) >= p).all()):
+                return likeliest
+    return logprobs.sort(dim=-1, descending=True).values
 
 
 def keep_min_p(weights: Tensor, p: float) -> Tensor:
