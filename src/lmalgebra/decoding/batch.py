@@ -109,11 +109,11 @@ class Decoder:
     def __init__(self, plan: Plan, models: Mapping[Term, LanguageModel], max_samples: int = MAX_SAMPLES) -> None:
         self._plan = plan
         self._models = [models[leaf] for leaf in plan.leaves]
-        self._sessions: list[Session] = [model.session for model in self._models]
+        self.sessions: list[Session] = [model.session for model in self._models]
         self.tokenizer = self._models[0].tokenizer
-        self._device = self._sessions[0].device
-        self._vocabulary = min(session.vocabulary_size for session in self._sessions)
-        self._context = min(session.context_length for session in self._sessions)
+        self._device = self.sessions[0].device
+        self._vocabulary = min(session.vocabulary_size for session in self.sessions)
+        self._context = min(session.context_length for session in self.sessions)
         self._ends = frozenset[int]().union(*(model.tokenizer.end_tokens for model in self._models))
         self._max_samples = max_samples
 
@@ -162,7 +162,7 @@ class Decoder:
             started.append(self._start(prompts[0]))
             if prompts[0].started == prompts[0].request.settings.samples:
                 prompts.popleft()
-        return started, torch.stack(scores, dim=1) if scores else torch.empty(len(self._sessions), 0, self._vocabulary)
+        return started, torch.stack(scores, dim=1) if scores else torch.empty(len(self.sessions), 0, self._vocabulary)
 
     def _read(self, requests: Sequence[Request]) -> list[_Prompt]:
         """Read prompts, all of them in one pass for each session."""
@@ -172,11 +172,11 @@ class Decoder:
         ]
         if not requests:
             return []
-        opened = [[session.open() for _ in requests] for session in self._sessions]
+        opened = [[session.open() for _ in requests] for session in self.sessions]
         try:
             scores = self._scores(opened, contexts)
         except BaseException:
-            for session, rows in zip(self._sessions, opened, strict=True):
+            for session, rows in zip(self.sessions, opened, strict=True):
                 for row in rows:
                     session.close(row)
             raise
@@ -190,7 +190,7 @@ class Decoder:
         prompt.started += 1
         rows = prompt.rows
         if prompt.started < settings.samples:
-            rows = [session.fork(row) for session, row in zip(self._sessions, rows, strict=True)]
+            rows = [session.fork(row) for session, row in zip(self.sessions, rows, strict=True)]
         seed = settings.seed + number
         # A sample's randomness is its own: the seed and what was said decide it, not the samples around it.
         draws = random.Random(f"{seed}:{prompt.request.messages}")
@@ -239,7 +239,7 @@ class Decoder:
         piece = sample.text.push(token)
         if sample.text.stopped:
             return "stop", piece
-        longest = max(session.length(row) for session, row in zip(self._sessions, sample.rows, strict=True))
+        longest = max(session.length(row) for session, row in zip(self.sessions, sample.rows, strict=True))
         if len(sample.tokens) == sample.settings.max_new_tokens or longest == self._context:
             return "length", piece + sample.text.finish()
         return "", piece
@@ -247,9 +247,9 @@ class Decoder:
     # 5. extend
 
     def _extend(self, going: Sequence[_Growing]) -> Tensor:
-        rows = [[sample.rows[leaf] for sample in going] for leaf in range(len(self._sessions))]
+        rows = [[sample.rows[leaf] for sample in going] for leaf in range(len(self.sessions))]
         last = [[sample.tokens[-1]] for sample in going]
-        return self._scores(rows, [last] * len(self._sessions))
+        return self._scores(rows, [last] * len(self.sessions))
 
     @torch.inference_mode()
     def _scores(
@@ -263,10 +263,10 @@ class Decoder:
         Returns log-probabilities of what follows the last token, or each new one, `[terms, samples, vocabulary]`.
         """
         found: dict[tuple[int, Row], Tensor] = {}
-        for session in dict.fromkeys(self._sessions):
+        for session in dict.fromkeys(self.sessions):
             work = {
                 row: new
-                for leaf, own in enumerate(self._sessions)
+                for leaf, own in enumerate(self.sessions)
                 if own is session
                 for row, new in zip(rows[leaf], tokens[leaf], strict=True)
             }
@@ -275,14 +275,14 @@ class Decoder:
         stacked = torch.cat(
             [
                 found[id(session), row][:, : self._vocabulary].to(self._device)
-                for session, own in zip(self._sessions, rows, strict=True)
+                for session, own in zip(self.sessions, rows, strict=True)
                 for row in own
             ]
         )
-        return stacked.log_softmax(-1).view(len(self._sessions), -1, self._vocabulary)
+        return stacked.log_softmax(-1).view(len(self.sessions), -1, self._vocabulary)
 
     def _close(self, rows: Sequence[Row]) -> None:
-        for session, row in zip(self._sessions, rows, strict=True):
+        for session, row in zip(self.sessions, rows, strict=True):
             session.close(row)
 
     def score(self, messages: Conversation, continuation: str, block: int = 64) -> tuple[list[int], Tensor]:

@@ -78,7 +78,11 @@ class _Evaluation:
     def normalised(self, node: Formula) -> Tensor:
         if isinstance(node, Term | Mix):
             return self.score(node)
-        return tempered(self.score(node), self.weight(mass(node)))
+        score = self.score(node)
+        logprobs = tempered(score, self.weight(mass(node)))
+        if torch.isnan(logprobs[:, 0]).any():  # one score that is infinite or no number, or no token: all are NaN
+            raise _no_token(node, self, score)
+        return logprobs
 
     def weight(self, weight: Weight) -> float | Tensor:
         """A number, or for a schedule its value in each row, `[rows, 1]`."""

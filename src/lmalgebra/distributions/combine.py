@@ -4,6 +4,7 @@ Source: model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479), sectio
 are older (Hinton 2002).
 """
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
@@ -33,20 +34,21 @@ def tempered(score: Tensor, mass: Tensor | float) -> Tensor:
 def mixture(weights: Sequence[float], logprobs: Sequence[Tensor]) -> Tensor:
     """Log of the weighted arithmetic mean of probabilities; the weights are divided by their sum."""
     total = sum(weights)
-    parts = [part + torch.tensor(w / total).log().to(part) for w, part in zip(weights, logprobs, strict=True) if w > 0]
+    parts = [part + math.log(weight / total) for weight, part in zip(weights, logprobs, strict=True) if weight > 0]
     return torch.logsumexp(torch.stack(parts), dim=0)
 
 
 def plausible(logprobs: Tensor, top_k: int | None, top_p: float | None, min_p: float | None) -> Tensor:
-    """0 where a token is among the most likely by every rule given, -inf elsewhere.
+    """0 where a token is among the most likely by every rule given, each applied by itself; -inf elsewhere.
 
     `min_p` is contrastive decoding's plausibility constraint (Li et al. 2023, arXiv 2210.15097, equation 3).
     """
-    kept = logprobs
+    kept = [logprobs]
     if top_k is not None:
-        kept = keep_top_k(kept, top_k)
+        kept.append(keep_top_k(logprobs, top_k))
     if top_p is not None:
-        kept = keep_top_p(kept, top_p)
+        kept.append(keep_top_p(logprobs, top_p))
     if min_p is not None:
-        kept = keep_min_p(kept, min_p)
-    return torch.zeros_like(kept).masked_fill_(kept == float("-inf"), float("-inf"))
+        kept.append(keep_min_p(logprobs, min_p))
+    cut = intersection(kept) == float("-inf")
+    return torch.zeros_like(logprobs).masked_fill_(cut, float("-inf"))

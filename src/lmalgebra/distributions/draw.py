@@ -11,7 +11,7 @@ def draw(logprobs: Tensor, uniforms: Sequence[float]) -> Tensor:
 
     Sums in float64, over normalised or unnormalised `logprobs` `[rows, vocabulary]`; a token at -inf is never drawn.
     """
-    cumulative = logprobs.double().exp_().cumsum(-1)
+    cumulative = logprobs.double().exp().cumsum(-1)
     total = cumulative[:, -1:].contiguous()
     aim = torch.tensor(uniforms, dtype=torch.float64, device=logprobs.device)[:, None] * total
     token = torch.searchsorted(cumulative, aim, right=True)

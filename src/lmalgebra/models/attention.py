@@ -94,6 +94,8 @@ class Pass:
     groups: list[tuple[Slab, list[Group]]]
     windows: dict[int, int | None] = field(default_factory=dict)
     """What each layer asked for, for the session to check."""
+    idle: int = 0
+    """Packed tokens at the end that belong to no row."""
 
 
 def plan_pass(pieces: Sequence[Piece], device: torch.device) -> Pass:
@@ -185,6 +187,8 @@ def attend(
         for slab, groups in rows.groups
         for group in groups
     ]
+    if rows.idle:
+        outputs.append(outputs[0].new_zeros(rows.idle, *outputs[0].shape[1:]))
     return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).unsqueeze(0), None
 
 

@@ -168,6 +168,10 @@ class RowTable(Generic[T]):
                 f"Row {row} is not open in this session.", "It was closed, or belongs to another."
             ) from None
 
+    def __setitem__(self, row: Row, entry: T) -> None:
+        self[row]
+        self._entries[row] = entry
+
     def remove(self, row: Row) -> T:
         entry = self[row]
         del self._entries[row]

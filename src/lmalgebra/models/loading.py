@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
-from lmalgebra.models.packed_linear import pack_linears
+from lmalgebra.models.packed_linear import SMALLEST_PASS, pack_linears
 from lmalgebra.models.table import TableModel
 from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
 from lmalgebra.models.vocabulary import HuggingFaceTokenizer
@@ -52,7 +52,7 @@ def load(
     with _quiet():
         model, tokenizer = _load_parts(source, folder, kind, place)
     ends = _end_tokens(model, tokenizer)
-    session = _session(source, model, max_cache_tokens)
+    session = session_of(model, source, max_cache_tokens)
     for note in session.notes:
         log.warning(note)
     parameters = sum(p.numel() for p in model.parameters())
@@ -136,7 +136,11 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     return frozenset([ends] if isinstance(ends, int) else ends or ())
 
 
-def _session(source: str, model: PreTrainedModel, max_cache_tokens: int | None) -> Session:
+def session_of(model: PreTrainedModel, source: str, max_cache_tokens: int | None = None) -> Session:
+    """A session over a model that Transformers has loaded; `source` names it in errors and notes.
+
+    Raises ModelError for a model that cannot generate text.
+    """
     config = model.config.get_text_config()
     if model.config.is_encoder_decoder:
         raise ModelError(f"'{source}' is an encoder-decoder, which cannot be served.", "Use a decoder-only model.")
@@ -145,9 +149,8 @@ def _session(source: str, model: PreTrainedModel, max_cache_tokens: int | None) 
     if reason:
         note = f"'{source}' is read anew at every step, which is exact but slow: {reason}."
         return RecomputeSession(model, context, note)
-    if model.device.type == "cpu":
-        pack_linears(model)
-    return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model))
+    smallest = SMALLEST_PASS if pack_linears(model) else 1
+    return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model), smallest)
 
 
 def _cache_tokens(model: PreTrainedModel) -> int:

@@ -136,19 +136,19 @@ class TableSession(Session):
         return twin
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
-        for row, new in tokens.items():
-            check_length(len(self._rows[row]) + len(new), self.context_length)
-        return {row: self._extend(row, new, logits) for row, new in tokens.items()}
+        after = {row: [*self._rows[row], *new] for row, new in tokens.items()}
+        for held in after.values():
+            check_length(len(held), self.context_length)
+        results = {row: self._logits(after[row], len(new), logits) for row, new in tokens.items()}
+        for row, held in after.items():
+            self.computed += len(held) - self._read[row]
+            self._rows[row], self._read[row] = held, len(held)
+        return results
 
-    def _extend(self, row: Row, new: Sequence[int], logits: Literal["all", "last"]) -> Tensor:
-        held = self._rows[row]
-        before = len(held)
-        held += new
-        self.computed += len(held) - self._read[row]
-        self._read[row] = len(held)
-        first = max(before, len(held) - 1) if logits == "last" else before
-        wanted = [self._table.logprobs(held[: end + 1]) for end in range(first, len(held))]
-        return torch.stack(wanted) if wanted else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
+    def _logits(self, held: list[int], new: int, logits: Literal["all", "last"]) -> Tensor:
+        wanted = min(1, new) if logits == "last" else new
+        found = [self._table.logprobs(held[: end + 1]) for end in range(len(held) - wanted, len(held))]
+        return torch.stack(found) if found else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
 
     def rewind(self, row: Row, length: int) -> None:
         held = self._rows[row]

@@ -31,16 +31,20 @@ AttentionInterface.register(attention.NAME, attention.attend)
 class TransformersSession(Session):
     """Many rows over one model: their new tokens are packed into one forward pass without padding.
 
-    `max_cache_tokens` bounds the key-value cache, in tokens over all rows.
+    `max_cache_tokens` bounds the key-value cache, in tokens over all rows. A pass of fewer than `smallest_pass`
+    tokens is filled up with idle ones, where that makes it faster.
     """
 
-    def __init__(self, model: PreTrainedModel, context_length: int, max_cache_tokens: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, context_length: int, max_cache_tokens: int, smallest_pass: int = 1
+    ) -> None:
         model.set_attn_implementation(attention.NAME)
         self._model = model.eval()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.device = model.device
         self._rows: RowTable[CachedRow] = RowTable()
         self.windows: dict[int, int | None] = {}  # of each layer's attention, once it ran
+        self._smallest_pass = smallest_pass
         self.cache = KVCache(context_length, max_cache_tokens)
         self.context_length = context_length
         self.vocabulary_size = int(model.get_output_embeddings().out_features)
@@ -95,19 +99,20 @@ class TransformersSession(Session):
             counts.append(max(0, piece.count - skipped))
             wanted += range(first + min(skipped, piece.count), first + piece.count)
             first += piece.count
+        rows.idle = max(0, self._smallest_pass - len(ids))
         index = None if len(wanted) == len(ids) else torch.tensor(wanted, dtype=torch.long, device=device)
-        logits = self._forward(
-            torch.tensor([ids], device=device), torch.tensor([positions], device=device), rows, index
-        )
+        logits = self._forward(ids + [0] * rows.idle, positions + [0] * rows.idle, rows, index)[: len(wanted)]
         self.windows = rows.windows
         for piece, part in zip(rows.pieces, logits.split(counts), strict=True):
             by_row[id(piece.row)].logits.append(part)
 
-    def _forward(self, ids: Tensor, positions: Tensor, rows: attention.Pass, index: Tensor | None) -> Tensor:
-        keep = {"logits_to_keep": index} if index is not None and self._keeps_logits else {}
-        logits: Tensor = self._model(input_ids=ids, position_ids=positions, use_cache=False, rows=rows, **keep).logits[
-            0
-        ]
+    def _forward(self, ids: list[int], positions: list[int], rows: attention.Pass, index: Tensor | None) -> Tensor:
+        """The logits of the packed tokens that `index` names, `[wanted, vocabulary]`, or of all of them."""
+        packed = {"input_ids": torch.tensor([ids], device=self.device)}
+        packed["position_ids"] = torch.tensor([positions], device=self.device)
+        if index is not None and self._keeps_logits:
+            packed["logits_to_keep"] = index
+        logits: Tensor = self._model(**packed, use_cache=False, rows=rows).logits[0]
         if index is not None and not self._keeps_logits:
             logits = logits[index]
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
