@@ -20,6 +20,7 @@ from lmalgebra.decoding.context import Conversation, context_tokens
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.text import GrowingText
 from lmalgebra.distributions import Truncation, draw, forbid, penalise_repeats
+from lmalgebra.errors import DecodingError, LmalgebraError
 from lmalgebra.models.base import LanguageModel, Row, Session
 
 MAX_SAMPLES = 32
@@ -61,6 +62,14 @@ class Piece:
     index: int
     number: int
     text: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Request `index` cannot be answered: its prompt is too long, or cannot be told to a term. The others go on."""
+
+    index: int
+    error: LmalgebraError
 
 
 @dataclass(eq=False)
@@ -117,16 +126,18 @@ class Decoder:
         self._ends = frozenset[int]().union(*(model.tokenizer.end_tokens for model in self._models))
         self._max_samples = max_samples
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Piece | Sample]:
+    def run(self, requests: Iterable[Request]) -> Iterator[Piece | Sample | Refusal]:
         """Pieces of text as they come, and each sample when it is done. Rows are closed however this ends."""
         waiting = iter(requests)
+        refused: list[Refusal] = []
         prompts: deque[_Prompt] = deque()
         growing: list[_Growing] = []
         scores: Tensor | None = None
         try:
             while True:
-                started, first = self._admit(waiting, prompts, self._max_samples - len(growing))
-                growing += started
+                first = self._admit(waiting, prompts, growing, refused)
+                yield from refused
+                refused.clear()
                 if not growing:
                     return
                 scores = first if scores is None else torch.cat([scores, first], dim=1)
@@ -147,31 +158,43 @@ class Decoder:
 
     # 1. admit
 
-    def _admit(self, waiting: Iterator[Request], prompts: deque[_Prompt], room: int) -> tuple[list[_Growing], Tensor]:
-        """Start up to `room` samples; the scores of their first token are `[terms, samples, vocabulary]`."""
+    def _admit(
+        self,
+        waiting: Iterator[Request],
+        prompts: deque[_Prompt],
+        growing: list[_Growing],
+        refused: list[Refusal],
+    ) -> Tensor:
+        """Add samples to `growing` while there is room; the scores of their first token, as in `_scores`."""
+        room = self._max_samples - len(growing)
         wanted = room - sum(prompt.request.settings.samples - prompt.started for prompt in prompts)
-        fresh: list[Request] = []
+        fresh: list[tuple[Request, list[list[int]]]] = []
         while wanted > 0 and (request := next(waiting, None)) is not None:
-            fresh.append(request)
-            wanted -= request.settings.samples
+            try:
+                fresh.append((request, self._contexts(request.messages)))
+                wanted -= request.settings.samples
+            except LmalgebraError as error:
+                refused.append(Refusal(request.index, error))
         prompts.extend(self._read(fresh))
-        started: list[_Growing] = []
         scores: list[Tensor] = []
-        while prompts and len(started) < room:
+        while prompts and len(scores) < room:
+            growing.append(self._start(prompts[0]))
             scores.append(prompts[0].scores)
-            started.append(self._start(prompts[0]))
             if prompts[0].started == prompts[0].request.settings.samples:
                 prompts.popleft()
-        return started, torch.stack(scores, dim=1) if scores else torch.empty(len(self.sessions), 0, self._vocabulary)
+        return torch.stack(scores, dim=1) if scores else torch.empty(len(self.sessions), 0, self._vocabulary)
 
-    def _read(self, requests: Sequence[Request]) -> list[_Prompt]:
-        """Read prompts, all of them in one pass for each session."""
-        contexts = [
-            [context_tokens(leaf, model, request.messages) for request in requests]
-            for leaf, model in zip(self._plan.leaves, self._models, strict=True)
+    def _contexts(self, messages: Conversation) -> list[list[int]]:
+        """What each term reads, in tokens."""
+        return [
+            context_tokens(leaf, model, messages) for leaf, model in zip(self._plan.leaves, self._models, strict=True)
         ]
+
+    def _read(self, requests: Sequence[tuple[Request, list[list[int]]]]) -> list[_Prompt]:
+        """Read requests with their contexts, all of them in one pass for each session."""
         if not requests:
             return []
+        contexts = list(zip(*(context for _, context in requests), strict=True))
         opened = [[session.open() for _ in requests] for session in self.sessions]
         try:
             scores = self._scores(opened, contexts)
@@ -181,7 +204,8 @@ class Decoder:
                     session.close(row)
             raise
         return [
-            _Prompt(request, [rows[i] for rows in opened], scores[:, i].clone()) for i, request in enumerate(requests)
+            _Prompt(request, [rows[i] for rows in opened], scores[:, i].clone())
+            for i, (request, _) in enumerate(requests)
         ]
 
     def _start(self, prompt: _Prompt) -> _Growing:
@@ -190,11 +214,21 @@ class Decoder:
         prompt.started += 1
         rows = prompt.rows
         if prompt.started < settings.samples:
-            rows = [session.fork(row) for session, row in zip(self.sessions, rows, strict=True)]
+            rows = self._fork(rows)
         seed = settings.seed + number
         # A sample's randomness is its own: the seed and what was said decide it, not the samples around it.
         draws = random.Random(f"{seed}:{prompt.request.messages}")
         return _Growing(prompt.request, number, seed, rows, GrowingText(self.tokenizer.stream(), settings.stop), draws)
+
+    def _fork(self, rows: Sequence[Row]) -> list[Row]:
+        forked: list[Row] = []
+        try:
+            for session, row in zip(self.sessions, rows, strict=True):
+                forked.append(session.fork(row))
+        except BaseException:
+            self._close(forked)
+            raise
+        return forked
 
     # 2. to 4. choose
 
@@ -226,6 +260,11 @@ class Decoder:
         weights = penalise_repeats(logprobs, [sample.tokens for sample in samples], settings.repetition_penalty)
         early = [len(sample.tokens) < sample.settings.min_new_tokens for sample in samples]
         weights = forbid(weights, early, self._ends)
+        if any(early) and bool(weights.amax(-1).isneginf().any()):
+            raise DecodingError(
+                f"No token is possible but the end, before min_new_tokens={samples[0].settings.min_new_tokens}.",
+                "Lower min_new_tokens, or loosen what the formula forbids.",
+            )
         if settings.temperature == 0:
             return weights.argmax(-1)
         truncation = Truncation(settings.temperature, settings.top_k, settings.top_p, settings.min_p)
@@ -282,13 +321,15 @@ class Decoder:
         return stacked.log_softmax(-1).view(len(self.sessions), -1, self._vocabulary)
 
     def _close(self, rows: Sequence[Row]) -> None:
-        for session, row in zip(self.sessions, rows, strict=True):
+        """Close rows of the first sessions, one of each."""
+        for session, row in zip(self.sessions, rows, strict=False):
             session.close(row)
 
     def score(self, messages: Conversation, continuation: str, block: int = 64) -> tuple[list[int], Tensor]:
         """The tokens of `continuation` and the log-probability of each under the formula, `[tokens]`."""
         tokens = self.tokenizer.encode([continuation], start=False)
-        (prompt,) = self._read([Request(0, messages, GenerationSettings())])
+        request = Request(0, messages, GenerationSettings())
+        (prompt,) = self._read([(request, self._contexts(messages))])
         try:
             found = [self._score_block(prompt.scores[:, None], tokens[:1], 0)]
             for start in range(1, len(tokens), block):

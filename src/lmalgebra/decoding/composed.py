@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
-from lmalgebra.decoding.batch import MAX_SAMPLES, Decoder, Piece, Request, Sample
+from lmalgebra.decoding.batch import MAX_SAMPLES, Decoder, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.errors import PromptError, VocabularyError, VoiceError
+from lmalgebra.errors import DecodingError, LmalgebraError, PromptError, VocabularyError, VoiceError
 from lmalgebra.models.base import LanguageModel, Message, vocabulary_difference
 
 Prompt = str | Sequence[Message]
@@ -87,21 +87,22 @@ class ComposedVoice:
         DecodingError for a setting out of range or a step at which no token is possible.
         """
         chosen = self.settings.replace(**settings)
-        samples = [event for event in self._run([prompt], chosen) if isinstance(event, Sample)]
+        samples = [event for event in _answered(self._run([prompt], chosen)) if isinstance(event, Sample)]
         return Generation(prompt, tuple(sorted(samples, key=lambda sample: sample.number)))
 
     def generate_many(self, prompts: Iterable[Prompt], **settings: Any) -> Iterator[Sample]:
         """Samples of many prompts, each as soon as it is done; `index` is its prompt's place, `number` its own.
 
-        Prompts are read as there is room, so they may come from a stream. Raises as `generate`.
+        Prompts are read as there is room, so they may come from a stream. Raises as `generate`; when a prompt is too
+        long, only after all others are done.
         """
         chosen = self.settings.replace(**settings)
-        return (event for event in self._run(prompts, chosen) if isinstance(event, Sample))
+        return _samples(self._run(prompts, chosen))
 
     def stream(self, prompt: Prompt, **settings: Any) -> Iterator[str]:
         """Text as it comes, in pieces of whole characters. Raises as `generate`."""
-        chosen = self.settings.replace(**settings, samples=1)
-        return (event.text for event in self._run([prompt], chosen) if isinstance(event, Piece))
+        chosen = _for_one_sample(self.settings, settings)
+        return (event.text for event in _answered(self._run([prompt], chosen)) if isinstance(event, Piece))
 
     def score(self, prompt: Prompt, continuation: str) -> Score:
         """How likely `continuation` is after `prompt` under the formula, token by token, without truncation.
@@ -116,13 +117,13 @@ class ComposedVoice:
 
     def chat(self, **settings: Any) -> "Chat":
         """A conversation with memory; each term keeps its own system prompt."""
-        return Chat(self, self.settings.replace(**settings, samples=1))
+        return Chat(self, _for_one_sample(self.settings, settings))
 
     def save(self, path: str | Path) -> None:
         """Write the voice file. Raises VoiceError when it cannot be written."""
         save_voice(self.voice, Path(path))
 
-    def _run(self, prompts: Iterable[Prompt], settings: GenerationSettings) -> Iterator[Piece | Sample]:
+    def _run(self, prompts: Iterable[Prompt], settings: GenerationSettings) -> Iterator[Piece | Sample | Refusal]:
         requests = (Request(index, conversation(prompt), settings) for index, prompt in enumerate(prompts))
         return self.decoder.run(requests)
 
@@ -145,7 +146,7 @@ class Chat:
         settings = replace(self._settings, seed=self._settings.seed + len(self.messages))
         said = ""
         try:
-            for event in self._voice.decoder.run([Request(0, conversation(asked), settings)]):
+            for event in _answered(self._voice.decoder.run([Request(0, conversation(asked), settings)])):
                 if isinstance(event, Piece):
                     said += event.text
                     yield event.text
@@ -156,6 +157,42 @@ class Chat:
     def forget(self) -> None:
         """Start anew."""
         self.messages = ()
+
+
+def _answered(events: Iterator[Piece | Sample | Refusal]) -> Iterator[Piece | Sample]:
+    """The events of a request that must be answered: a refusal is raised."""
+    for event in events:
+        if isinstance(event, Refusal):
+            raise event.error
+        yield event
+
+
+def _samples(events: Iterator[Piece | Sample | Refusal]) -> Iterator[Sample]:
+    """The samples; the first refusal is raised when there are no more."""
+    refusals: list[Refusal] = []
+    for event in events:
+        if isinstance(event, Sample):
+            yield event
+        elif isinstance(event, Refusal):
+            refusals.append(event)
+    if refusals:
+        raise left_out(refusals)
+
+
+def left_out(refusals: Sequence[Refusal]) -> LmalgebraError:
+    """One error for the requests of a run that were refused, to be raised when the others are done."""
+    first = refusals[0]
+    more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+    message = f"Prompt {first.index + 1}{more} was left out: {first.error.message}"
+    return type(first.error)(message, first.error.hint)
+
+
+def _for_one_sample(settings: GenerationSettings, changes: dict[str, Any]) -> GenerationSettings:
+    if changes.get("samples", 1) != 1:
+        raise DecodingError(
+            f"samples={changes['samples']} cannot be spoken at once.", "Use generate(...) for several samples."
+        )
+    return settings.replace(**changes | {"samples": 1})
 
 
 def _model_of(leaf: Term) -> Model:

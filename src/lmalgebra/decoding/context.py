@@ -12,6 +12,8 @@ from lmalgebra.models.base import LanguageModel, Message, Parts, Quoted, Tokeniz
 
 Conversation = tuple[Message, ...]
 
+_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+
 _MARK = "\ue000{}\ue001"
 """Stands for a user's text while a template is rendered, so that it can be told from the template's own."""
 
@@ -82,7 +84,7 @@ def _fill_template(description: ModelTerm, messages: Sequence[Message]) -> str:
     try:
         template = ImmutableSandboxedEnvironment().from_string(description.template or "")
         return template.render(prompt=messages[-1]["content"], system=description.system or "", messages=list(messages))
-    except TemplateError as error:
+    except _TEMPLATE_ERRORS as error:
         raise VoiceError(
             f"The template {description.template!r} cannot be filled in: {error}.",
             "It is Jinja over `prompt`, `system` and `messages`.",

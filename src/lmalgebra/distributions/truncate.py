@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 _CUT = float("-inf")
+_COLDEST = 1e-30
+"""The smallest temperature that log-probabilities can be divided by without leaving the range of float32."""
+
 _NUCLEUS_SIZES = (128, 4096)
 """Tokens looked at for a nucleus before all are: sorting a whole vocabulary costs more than the rest of a step."""
 
@@ -93,7 +96,7 @@ class Truncation:
     def __call__(self, weights: Tensor) -> Tensor:
         """Normalised log-probabilities to draw from, `[rows, vocabulary]`."""
         if self.temperature != 1:
-            weights = weights / self.temperature
+            weights = weights / max(self.temperature, _COLDEST)
         if self.top_k is not None:
             weights = keep_top_k(weights, self.top_k)
         if self.top_p < 1:

@@ -1,23 +1,28 @@
-"""From what a user names (a catalogue name, a hub id, a folder, a file) to a `LanguageModel` that is ready."""
+"""From what a user names (a catalogue name, a hub id, a folder, a file) to a `LanguageModel` that is ready.
+
+Transformers takes seconds to import, so it is imported where it is needed: a toy speaks without it.
+"""
+
+from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
 from lmalgebra.models.packed_linear import SMALLEST_PASS, pack_linears
 from lmalgebra.models.table import TableModel
-from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
-from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger("lmalgebra")
 
@@ -44,7 +49,10 @@ def load(
     if engine not in ("auto", "torch"):
         raise ModelError(f"There is no engine '{engine}'.", "Use 'auto' or 'torch'.")
     if TableModel.is_source(source):
+        _refuse_for_a_toy(source, engine, dtype, device)
         return TableModel.from_source(source).language_model(source)
+    from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
     place = torch.device(choose_device(device))
     kind = choose_dtype(dtype, place)
     folder = resolve(source, report)
@@ -58,6 +66,13 @@ def load(
     parameters = sum(p.numel() for p in model.parameters())
     summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {str(kind)[6:]} on {place.type}"
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
+
+
+def _refuse_for_a_toy(source: str, engine: str, dtype: str, device: str) -> None:
+    allowed = {"engine": (engine, "auto"), "dtype": (dtype, "float64"), "device": (device, "cpu")}
+    for option, (given, only) in allowed.items():
+        if given not in ("auto", only):
+            raise ModelError(f"The toy model '{source}' has no {option} '{given}'.", f"Leave it out, or use '{only}'.")
 
 
 def resolve(source: str, report: Callable[[str], None]) -> str:
@@ -109,6 +124,8 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def _load_parts(
     source: str, folder: str, dtype: torch.dtype, device: torch.device
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, report = AutoModelForCausalLM.from_pretrained(
@@ -141,6 +158,8 @@ def session_of(model: PreTrainedModel, source: str, max_cache_tokens: int | None
 
     Raises ModelError for a model that cannot generate text.
     """
+    from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
+
     config = model.config.get_text_config()
     if model.config.is_encoder_decoder:
         raise ModelError(f"'{source}' is an encoder-decoder, which cannot be served.", "Use a decoder-only model.")
@@ -169,6 +188,8 @@ def _cache_tokens(model: PreTrainedModel) -> int:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Transformers' bars and advice off the terminal: what matters is raised or logged by us."""
+    import transformers
+
     verbosity = transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()

@@ -59,7 +59,7 @@ class HuggingFaceTokenizer(Tokenizer):
                 tokenize=False,
                 add_generation_prompt=True,
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The chat template of '{self._source}' refuses this conversation: {error}.",
                 "Check the roles of its messages, or give the term a `chat_template` of its own.",

@@ -1,0 +1,118 @@
+"""`lmalgebra chat`: talk with a voice in the terminal."""
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lmalgebra.cli import options
+from lmalgebra.cli.console import INTERRUPTED, say, say_error
+from lmalgebra.cli.options import given
+from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, with_formula
+from lmalgebra.errors import LmalgebraError
+
+if TYPE_CHECKING:
+    from lmalgebra.algebra import Voice
+    from lmalgebra.decoding import Chat
+
+HELP = "/formula TEXT changes the formula, /forget starts anew, /quit ends. Ctrl-C stops an answer."
+
+
+def chat(
+    voice: options.VoiceFile = None,
+    formula: options.FormulaText = None,
+    model: options.ModelSource = None,
+    max_new_tokens: options.MaxNewTokens = None,
+    min_new_tokens: options.MinNewTokens = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    stop: options.Stop = None,
+    seed: options.Seed = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    engine: options.Engine = None,
+) -> None:
+    """Talk with a voice. /formula TEXT changes the formula, /forget starts anew, /quit or end of input ends."""
+    changes = given(
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop,
+        seed=seed,
+    )
+    talk = _Talk(chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine), changes)
+    try:
+        while (line := _heard()) is not None and line.strip() != "/quit":
+            talk.take(line)
+    except KeyboardInterrupt:
+        say("\nStopped.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class _Talk:
+    """A conversation whose formula may change on the way; weights load once."""
+
+    def __init__(self, voice: "Voice", changes: dict[str, Any]) -> None:
+        self._voice = voice
+        self._changes = changes
+        self._models = model_registry()
+        self._chat = self._opened(voice)
+        say(f"{voice.formula}\n{HELP}")
+
+    def take(self, line: str) -> None:
+        """Do what a line asks for: a command, or an answer."""
+        command, _, rest = line.strip().partition(" ")
+        try:
+            if command == "/forget":
+                self._chat.forget()
+                say("Forgotten.")
+            elif command == "/formula":
+                self._change_formula(rest)
+            elif command.startswith("/"):
+                say(f"There is no command {command}. {HELP}")
+            elif line.strip():
+                self._answer(line)
+        except LmalgebraError as error:
+            say_error(error)
+
+    def _change_formula(self, text: str) -> None:
+        if text.strip():
+            voice = with_formula(self._voice, text)
+            chat = self._opened(voice)
+            chat.messages = self._chat.messages
+            self._voice, self._chat = voice, chat
+        say(str(self._voice.formula))
+
+    def _answer(self, line: str) -> None:
+        # Ctrl-C ends the answer, not the conversation: what was said until then is remembered.
+        with contextlib.suppress(KeyboardInterrupt), contextlib.closing(self._chat.stream(line)) as pieces:
+            for piece in pieces:
+                print(piece, end="", flush=True)
+        print(flush=True)
+
+    def _opened(self, voice: "Voice") -> "Chat":
+        composed = open_voice(voice, self._models)
+        composed.decoder  # noqa: B018  loads now, so that a voice that cannot speak is refused before anyone talks
+        return composed.chat(**self._changes)
+
+
+def _heard() -> str | None:
+    """The next line of the user, or None at the end. The prompt sign appears only where someone types."""
+    if not sys.stdin.isatty():
+        line = sys.stdin.readline()
+        return line.rstrip("\r\n") if line else None
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  gives `input` its line editing and history
+    try:
+        return input("> ")
+    except EOFError:
+        print()
+        return None

@@ -1,0 +1,109 @@
+"""`lmalgebra check`: say what a voice is made of, without loading it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lmalgebra.cli import options
+from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
+from lmalgebra.errors import ModelError
+
+if TYPE_CHECKING:
+    from lmalgebra.algebra import Model, Term, Voice
+
+SHOWN_TEXT = 90
+
+
+def check(
+    voice: options.VoiceFile = None,
+    formula: options.FormulaText = None,
+    model: options.ModelSource = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    engine: options.Engine = None,
+    load: Annotated[bool, typer.Option("--load", help="Load the models too, and compare their vocabularies.")] = False,
+) -> None:
+    """Show the formula, terms and models of a voice; any mistake in it is an error."""
+    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
+    states = {each: _state(each) for each in chosen.models}
+    print(_described(chosen, states))
+    if load:
+        _load(chosen)
+
+
+def _described(voice: "Voice", states: "dict[Model, str]") -> str:
+    formula = voice.formula
+    lines = [f"formula: {formula}", *_indented(formula.tree().splitlines())]
+    lines += [f"simplified: {formula.simplify()}", f"mass: {formula.mass()}", "", "terms"]
+    used = formula.leaves()
+    lines += _indented(f"{term.name}: {_spoken(term)}{'' if term in used else ' (not used)'}" for term in voice.terms)
+    lines += ["", "models"]
+    lines += _indented(
+        f"{model.name}: {model.source}; engine {model.engine}, dtype {model.dtype}, device {model.device}; {state}"
+        for model, state in states.items()
+    )
+    return "\n".join(lines)
+
+
+def _spoken(term: "Term") -> str:
+    """How a term is prompted, and by which model it speaks."""
+    from lmalgebra.algebra import ModelTerm
+
+    description = term.description
+    if not isinstance(description, ModelTerm):
+        return type(description).__name__
+    keys = ("system", "prefix", "chat_template", "template", "adapter")
+    given = [(key.replace("_", " "), getattr(description, key)) for key in keys]
+    parts = [f"{key} {_quoted(text)}" for key, text in given if text is not None]
+    return f"{', '.join(parts) or 'chat without a system prompt'}, on {description.model.name}"
+
+
+def _state(model: "Model") -> str:
+    """Whether the weights are on this machine. Raises ModelError for a source that names nothing."""
+    from lmalgebra.models import catalog
+
+    source, path = model.source, Path(model.source).expanduser()
+    if source == "toy" or source.startswith("toy:"):
+        return "an exact toy, no weights"
+    if source in catalog.names():
+        return "ready" if catalog.is_fetched(source) else f"fetched when first used ({_download(source)})"
+    if path.exists():
+        return "a folder that is there" if path.is_dir() else "a file that is there"
+    if path.suffix in (".gguf", ".json") or source.startswith((".", "/", "~")) or source.count("/") > 1:
+        raise ModelError(f"There is no model at '{source}'.", "Give a folder of weights or a .gguf file.")
+    if "/" not in source:
+        catalog.entry(source)  # raises, with the nearest name there is
+    return "from the hub, when first used"
+
+
+def _download(name: str) -> str:
+    from lmalgebra.models import catalog
+
+    return f"{catalog.entry(name).download_megabytes:,} MB"
+
+
+def _load(voice: "Voice") -> None:
+    """Load what the formula needs, and say what came."""
+    from lmalgebra.algebra import ModelTerm
+
+    models = model_registry()
+    composed = open_voice(voice, models)
+    tokenizer = composed.decoder.tokenizer  # loads everything, and raises unless all vocabularies agree
+    used = [leaf.description.model for leaf in composed.plan.leaves if isinstance(leaf.description, ModelTerm)]
+    lines = ["", "loaded"]
+    for model in dict.fromkeys(used):
+        loaded = models(model)
+        lines += _indented([f"{model.name}: {loaded.summary}", *(f"  note: {note}" for note in loaded.session.notes)])
+    lines += [f"vocabulary: {len(tokenizer.vocabulary):,} tokens, the same for every term"]
+    print("\n".join(lines))
+
+
+def _quoted(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= SHOWN_TEXT else line[: SHOWN_TEXT - 1] + "…")
+
+
+def _indented(lines: "Iterable[str]") -> list[str]:
+    return [f"  {line}" for line in lines]

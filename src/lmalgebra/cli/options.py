@@ -1,0 +1,107 @@
+"""The options that verbs share, each with its unit and default, in the groups of the help text."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_VOICE, _SAMPLING, _RUNNING = "The voice", "Sampling", "Running"
+
+VoiceFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="VOICE.toml", show_default=False, help="A voice file; without it, the built-in terms."),
+]
+
+
+def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+FormulaText = Annotated[
+    str | None,
+    _option(_VOICE, "--formula", text="A formula over the voice's terms, in place of the voice's own.", metavar="TEXT"),
+]
+ModelSource = Annotated[
+    str | None,
+    _option(
+        _VOICE,
+        "--model",
+        text="The model that the voice speaks with: a catalogue name, a hub id, a folder, a .gguf file, or 'toy'. "
+        "Default: the voice's own, or smollm2-135m.",
+        metavar="NAME",
+    ),
+]
+
+MaxNewTokens = Annotated[
+    int | None, _option(_SAMPLING, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS")
+]
+MinNewTokens = Annotated[
+    int | None, _option(_SAMPLING, "--min-new-tokens", text="Do not end before. Default: 0.", metavar="TOKENS")
+]
+Temperature = Annotated[
+    float | None,
+    _option(_SAMPLING, "--temperature", text="Divides log-probabilities; 0 is greedy. Default: 1.", metavar="NUMBER"),
+]
+TopP = Annotated[
+    float | None,
+    _option(
+        _SAMPLING,
+        "--top-p",
+        text="Keep the smallest set of tokens with this probability. Default: 1, all.",
+        metavar="PROBABILITY",
+    ),
+]
+TopK = Annotated[
+    int | None, _option(_SAMPLING, "--top-k", text="Keep so many likeliest tokens. Default: all.", metavar="TOKENS")
+]
+MinP = Annotated[
+    float | None,
+    _option(
+        _SAMPLING,
+        "--min-p",
+        text="Drop tokens below this share of the likeliest one's probability. Default: 0, none.",
+        metavar="SHARE",
+    ),
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    _option(
+        _SAMPLING, "--repetition-penalty", text="Factor against tokens said before. Default: 1, none.", metavar="FACTOR"
+    ),
+]
+Stop = Annotated[
+    list[str] | None,
+    _option(_SAMPLING, "--stop", text="Stop before this text; may be given several times.", metavar="TEXT"),
+]
+Seed = Annotated[
+    int | None,
+    _option(_SAMPLING, "--seed", text="Decides every draw; sample i has seed + i. Default: 0.", metavar="NUMBER"),
+]
+Samples = Annotated[
+    int | None, _option(_SAMPLING, "--samples", text="Texts for each prompt. Default: 1.", metavar="TEXTS")
+]
+
+Dtype = Annotated[
+    str | None,
+    _option(
+        _RUNNING,
+        "--dtype",
+        text="Number format of the weights: auto, float32, bfloat16, float16 or float64. Default: auto.",
+        metavar="NAME",
+    ),
+]
+Device = Annotated[
+    str | None,
+    _option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
+]
+Engine = Annotated[
+    str | None, _option(_RUNNING, "--engine", text="What computes: auto or torch. Default: auto.", metavar="NAME")
+]
+Batch = Annotated[
+    int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")
+]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave; the others leave the voice as it is."""
+    return {name: value for name, value in options.items() if value not in (None, [])}

@@ -1,0 +1,78 @@
+"""What `lmalgebra run` shows without arguments: one prompt under three weights of one formula, side by side."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from lmalgebra.cli.voices import model_registry, open_voice, with_formula
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from lmalgebra.algebra import Voice
+
+PROMPT = "What is the moon?"
+FORMULAS = ("base", "base + 0.6 * (pirate - base)", "base + 1.2 * (pirate - base)")
+SETTINGS = {"temperature": 0.0, "repetition_penalty": 1.15, "max_new_tokens": 48}
+"""Greedy, so that only the weight differs between the columns."""
+
+NEXT = (
+    "Next: lmalgebra new my.toml makes a voice of your own;",
+    '      lmalgebra run --formula "base + 0.8 * (poet - base)" --prompt "Why is the sea salty?"',
+)
+COLUMNS_FROM = 100
+"""Narrower terminals get the texts under each other."""
+
+
+def show(voice: "Voice", changes: dict[str, Any]) -> None:
+    """Speak PROMPT under FORMULAS with the terms of `voice`, whose weights load once. `changes` override SETTINGS."""
+    from rich.console import Console
+
+    voice = replace(voice, settings=voice.settings.replace(**(SETTINGS | changes)))
+    models = model_registry()
+    streams = [open_voice(with_formula(voice, formula), models).stream(PROMPT) for formula in FORMULAS]
+    console = Console(highlight=False)
+    if console.is_terminal:
+        _show_live(console, streams)
+    else:
+        _print_blocks(streams)
+    print("", *NEXT, sep="\n")
+
+
+def _print_blocks(streams: list[Iterator[str]]) -> None:
+    """One text after another, for a pipe or a file."""
+    print(f"{PROMPT}")
+    for formula, stream in zip(FORMULAS, streams, strict=True):
+        print(f"\n── {formula} ──")
+        for piece in stream:
+            print(piece, end="", flush=True)
+        print(flush=True)
+
+
+def _show_live(console: "Console", streams: list[Iterator[str]]) -> None:
+    """All texts growing at once, a token of each in turn."""
+    from rich.live import Live
+
+    texts = [""] * len(streams)
+    with Live(console=console, refresh_per_second=12) as live:
+        for pieces in zip_longest(*streams, fillvalue=""):
+            texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+            live.update(_layout(texts, console.width))
+
+
+def _layout(texts: list[str], width: int) -> "RenderableType":
+    from rich import box
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    if width < COLUMNS_FROM:
+        panels = [Panel(Text(text), title=Text(f), title_align="left") for f, text in zip(FORMULAS, texts, strict=True)]
+        return Group(Text(PROMPT, "bold"), *panels)
+    table = Table(title=Text(PROMPT, "bold"), title_justify="left", box=box.ROUNDED, expand=True)
+    for formula in FORMULAS:
+        table.add_column(Text(formula, "bold cyan"), ratio=1)
+    table.add_row(*(Text(text) for text in texts))
+    return table

@@ -1,0 +1,101 @@
+"""Which voice a command speaks with: a file's or the built-in one, with the changes that options ask for."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmalgebra.cli.console import say
+from lmalgebra.errors import DecodingError, VoiceError
+
+if TYPE_CHECKING:
+    from lmalgebra.algebra import Model, Term, Voice
+    from lmalgebra.api import Models
+    from lmalgebra.decoding import ComposedVoice
+
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_FORMULA = "base"
+SYSTEM_PROMPTS = {
+    "base": "You are a helpful assistant.",
+    "formal": "You answer in formal, objective language.",
+    "pirate": "You are a pirate. You speak like a pirate, with 'Arr', 'matey' and the sea in every sentence.",
+    "poet": "You are a poet. You answer in rhyming verse full of images.",
+    "child": "You are a five-year-old child. You speak in very short, simple, excited sentences.",
+}
+"""The terms of the built-in voice: what each system prompt does is visible even in a small model."""
+
+
+def chosen_voice(file: Path | None, formula: str | None, model: str | None, **places: str | None) -> "Voice":
+    """The voice of `file`, or the built-in one, over `model` and with `formula` where they are given.
+
+    `places` are the dtype, device and engine of every model. Raises VoiceError and FormulaError.
+    """
+    from lmalgebra.algebra import load_voice
+
+    voice = default_voice() if file is None else load_voice(file)
+    if model is not None:
+        voice = _over_model(voice, model)
+    given = {key: value for key, value in places.items() if value is not None}
+    if given:
+        voice = with_models(voice, [replace(each, **given) for each in voice.models])
+    return voice if formula is None else with_formula(voice, formula)
+
+
+def default_voice(source: str = DEFAULT_MODEL) -> "Voice":
+    """The built-in voice: some ways to speak, all on one model."""
+    from lmalgebra.algebra import Model, Voice
+
+    model = Model(source, name="small")
+    terms = tuple(model.term(name=name, system=system) for name, system in SYSTEM_PROMPTS.items())
+    return Voice(terms[0], terms=terms)
+
+
+def with_formula(voice: "Voice", text: str) -> "Voice":
+    """The voice speaking by another formula over its terms. Raises FormulaError."""
+    from lmalgebra.algebra import parse
+
+    return replace(voice, formula=parse(text, {term.name: term for term in voice.terms}))
+
+
+def with_models(voice: "Voice", models: "list[Model]") -> "Voice":
+    """The voice with each of its models replaced by the one of the same name in `models`."""
+    from lmalgebra.algebra import parse
+
+    by_name = {model.name: model for model in models}
+    terms = {term.name: _on_model(term, by_name) for term in voice.terms}
+    formula = parse(str(voice.formula), terms)
+    return replace(voice, formula=formula, terms=tuple(terms.values()), models=tuple(models))
+
+
+def _on_model(term: "Term", models: "dict[str, Model]") -> "Term":
+    from lmalgebra.algebra import ModelTerm
+
+    if not isinstance(term.description, ModelTerm):
+        return term
+    return replace(term, description=replace(term.description, model=models[term.description.model.name]))
+
+
+def _over_model(voice: "Voice", source: str) -> "Voice":
+    if len(voice.models) != 1:
+        names = ", ".join(model.name for model in voice.models)
+        raise VoiceError(
+            f"--model {source} cannot say which of the voice's models it replaces: {names}.",
+            "Change the source in the voice file.",
+        )
+    return with_models(voice, [replace(voice.models[0], source=source)])
+
+
+def model_registry() -> "Models":
+    """Where the command's voices get their weights from, each set once; says on standard error what takes time."""
+    from lmalgebra.api import Models
+
+    return Models(say)
+
+
+def open_voice(voice: "Voice", models: "Models", batch: int | None = None) -> "ComposedVoice":
+    """The voice ready to load its weights; `batch` limits its samples in progress. Raises LmalgebraError."""
+    from lmalgebra.decoding import ComposedVoice
+    from lmalgebra.decoding.batch import MAX_SAMPLES
+
+    if batch is not None and batch < 1:
+        raise DecodingError(f"--batch {batch} leaves no sample in progress.", "Give a whole number of at least 1.")
+    return ComposedVoice(voice, models, batch or MAX_SAMPLES)
