@@ -1,0 +1,155 @@
+"""Every kind of session over a tiny model, and what the model itself says of a row read from its start.
+
+The weights are drawn large, so that who attends to whom changes the logits by far more than the tolerance;
+`test_architectures.py` shows it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from lmalgebra.models.base import Session
+from lmalgebra.models.loading import session_of
+from lmalgebra.models.table import TableModel, TableSession
+from lmalgebra.models.transformers import plain_logits
+
+VOCABULARY = 61
+CONTEXT = 1024
+WINDOW = 7
+
+_SMALL = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": CONTEXT,
+    "initializer_range": 0.3,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+}
+_GROUPED = _SMALL | {"num_key_value_heads": 2}
+_GEMMA = _GROUPED | {"head_dim": 12, "query_pre_attn_scalar": 12, "sliding_window": WINDOW}
+_OLD = {"vocab_size": VOCABULARY, "initializer_range": 0.3, "bos_token_id": None, "eos_token_id": None}
+
+CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "llama": lambda: LlamaConfig(**_GROUPED),
+    "gpt2": lambda: GPT2Config(**_OLD, n_embd=32, n_layer=2, n_head=4, n_positions=CONTEXT),
+    "gpt_neox": lambda: GPTNeoXConfig(**_SMALL),
+    "qwen2": lambda: Qwen2Config(**_GROUPED),
+    "qwen2 sliding": lambda: Qwen2Config(
+        **_GROUPED, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1
+    ),
+    "qwen3": lambda: Qwen3Config(**_GROUPED, head_dim=12),
+    "gemma2": lambda: Gemma2Config(**_GEMMA, attn_logit_softcapping=3.0, final_logit_softcapping=20.0),
+    "gemma3": lambda: Gemma3TextConfig(**_GEMMA, layer_types=["sliding_attention", "full_attention"]),
+    "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=WINDOW),
+}
+"""What TransformersSession serves."""
+
+RECOMPUTED: dict[str, Callable[[], PreTrainedConfig]] = {
+    "bloom": lambda: BloomConfig(
+        **_OLD, hidden_size=32, n_layer=2, n_head=4, pad_token_id=None, max_position_embeddings=CONTEXT
+    )
+}
+
+CACHED_NAMES = tuple(CONFIGS)
+NAMES = ("table", *CONFIGS, *RECOMPUTED)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A kind of session: how to open one, and `logits`, what its model says of a row read from its start."""
+
+    name: str
+    new_session: Callable[..., Session]
+    logits: Callable[[Sequence[int]], Tensor]
+
+
+@cache
+def backend(name: str) -> Backend:
+    """The backend called `name`. Each of its sessions is over a fresh copy of one model, as after loading."""
+    if name == "table":
+        return _table()
+    model = tiny_model((CONFIGS | RECOMPUTED)[name]())
+    plain = with_own_attention(model)
+
+    def new_session(max_cache_tokens: int = 1 << 16) -> Session:
+        return session_of(deepcopy(model), name, max_cache_tokens)
+
+    return Backend(name, new_session, lambda tokens: plain_logits(plain, tokens))
+
+
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
+    """Ctrl-C in the middle of the work: once a model was asked `after` times, with its layers' work done."""
+    asked = 0
+
+    def count() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > after:
+            raise KeyboardInterrupt
+
+    def count_trunk(module: nn.Module, *_: Any) -> None:
+        if isinstance(module, PreTrainedModel) and module.base_model is module:
+            count()
+
+    ask = TableModel.logprobs
+    hook = nn.modules.module.register_module_forward_hook(count_trunk)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(TableModel, "logprobs", lambda table, context: count() or ask(table, context))
+            yield
+    finally:
+        hook.remove()
+
+
+def tiny_model(config: PreTrainedConfig, seed: int = 0) -> PreTrainedModel:
+    """A model of `config` with random weights, the same at every call; biases and norms are random, too."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim == 1:
+                    parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def with_own_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a model with the plainest attention that Transformers has, whatever becomes of the original."""
+    plain = deepcopy(model)
+    plain.set_attn_implementation("eager")
+    return plain
+
+
+def _table() -> Backend:
+    table = TableModel(pieces=(*map(str, range(VOCABULARY - 1)), "<end>"))
+
+    def logits(tokens: Sequence[int]) -> Tensor:
+        return torch.stack([table.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
+
+    return Backend("table", lambda max_cache_tokens=0: TableSession(table, CONTEXT), logits)

@@ -1,0 +1,73 @@
+"""A session with a ledger: every answer is compared with the model reading the same row from its start."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from backends import VOCABULARY, Backend
+from torch import Tensor
+
+from lmalgebra.models.base import Row
+
+TOLERANCE = 1e-4
+
+
+class Followed:
+    """Passes every call on to a fresh session of `backend`, keeps each row's tokens, and checks what comes back."""
+
+    def __init__(self, backend: Backend, **limits: int) -> None:
+        self.backend = backend
+        self.session = backend.new_session(**limits)
+        self.tokens: dict[Row, list[int]] = {}
+
+    def open(self, tokens: Sequence[int] = ()) -> Row:
+        row = self.session.open(tokens)
+        assert row not in self.tokens
+        self.tokens[row] = list(tokens)
+        return row
+
+    def fork(self, row: Row) -> Row:
+        twin = self.session.fork(row)
+        assert twin not in self.tokens
+        self.tokens[twin] = list(self.tokens[row])
+        return twin
+
+    def rewind(self, row: Row, length: int) -> None:
+        self.session.rewind(row, length)
+        del self.tokens[row][length:]
+
+    def close(self, row: Row) -> None:
+        self.session.close(row)
+        del self.tokens[row]
+
+    def extend(self, new: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+        found = self.session.extend(new, logits)
+        assert set(found) == set(new)
+        for row, added in new.items():
+            self.tokens[row] += added
+            self._check(row, found[row], min(1, len(added)) if logits == "last" else len(added))
+        return found
+
+    def _check(self, row: Row, found: Tensor, count: int) -> None:
+        tokens = self.tokens[row]
+        assert self.session.length(row) == len(tokens)
+        assert found.shape == (count, self.session.vocabulary_size)
+        assert found.dtype in (torch.float32, torch.float64)
+        if count:
+            expected = self.backend.logits(tokens)[-count:]
+            torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE, check_dtype=False)
+
+    def check_all(self) -> None:
+        """Every row is as the ledger says, and reads on as it should: one more token each, taken back again."""
+        for row, tokens in self.tokens.items():
+            assert self.session.length(row) == len(tokens)
+        self.extend({row: [3] for row in self.tokens})
+        for row, tokens in self.tokens.items():
+            self.rewind(row, len(tokens) - 1)
+
+
+def some_tokens(count: int, seed: int = 0) -> list[int]:
+    """Random tokens, the same at every call."""
+    draw = random.Random(f"{seed}:{count}")
+    return [draw.randrange(VOCABULARY - 1) for _ in range(count)]

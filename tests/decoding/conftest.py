@@ -1,0 +1,40 @@
+"""A real tokenizer over the smallest of sessions, and one thread for tiny networks."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from lmalgebra.models.base import LanguageModel
+from lmalgebra.models.table import TableModel, TableSession
+from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
+
+@pytest.fixture(scope="session")
+def real_tokenizer(smollm2):
+    return AutoTokenizer.from_pretrained(smollm2)
+
+
+@pytest.fixture
+def chatty(real_tokenizer) -> LanguageModel:
+    """The real tokenizer, which has a chat template."""
+    tokenizer = HuggingFaceTokenizer(real_tokenizer, frozenset([real_tokenizer.eos_token_id]), "chatty")
+    return LanguageModel("chatty", TableSession(TableModel()), tokenizer)
+
+
+@pytest.fixture
+def plain(smollm2) -> LanguageModel:
+    """The same as a base model has it: without a chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    tokenizer.chat_template = None
+    return LanguageModel("plain", TableSession(TableModel()), HuggingFaceTokenizer(tokenizer, frozenset([2]), "plain"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from a second thread, and lose much where another program keeps it busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
