@@ -1,9 +1,9 @@
 """What composing costs: formulas of one set of weights against one term, and against Transformers itself.
 
-    python benchmarks/compose.py [--repeats 5] [--tokens 64] [--dtype bfloat16] [--output benchmarks/compose.json]
+    python benchmarks/compose.py [--repeats 12] [--tokens 16] [--dtype bfloat16] [--output benchmarks/compose.json]
 
-Everything compared runs in turn within each repeat, in one process; a printed ratio is the median of the repeats'
-ratios. Time per token is (time of N + 1 tokens - time of 1 token) / N, so reading the prompt is not part of it.
+Everything compared runs in turn within each repeat, in one process, and each repeat begins at another run, so that a
+machine whose speed drifts slows all alike; a printed ratio is the median of the repeats' ratios. Time per token is (time of N + 1 tokens - time of 1 token) / N, so reading the prompt is not part of it.
 The peak is the process's resident memory at its highest during a run, with the weights of both libraries in it.
 """
 
@@ -21,7 +21,9 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import lmalgebra as la
+from lmalgebra.api import shared_models
 from lmalgebra.decoding import ComposedVoice
+from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.models import catalog
 
 PROMPT = "Describe a city at night"
@@ -61,8 +63,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=12)
+    parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     return parser.parse_args()
@@ -134,14 +136,15 @@ class Reference:
 
 
 def _runs(voices: dict[str, ComposedVoice], reference: Reference, batch: int) -> list[Run]:
-    runs = [
+    ours = [
         Run(name, batch, lambda tokens, voice=voice: _speak(voice, batch, tokens)) for name, voice in voices.items()
     ]
-    runs.append(Run("Transformers, 1 term", batch, lambda tokens: reference.plain(batch, tokens)))
-    runs.append(Run("Transformers, 2 terms", batch, lambda tokens: reference.guided(batch, tokens)))
+    plain = Run("Transformers, 1 term", batch, lambda tokens: reference.plain(batch, tokens))
+    guided = Run("Transformers, 2 terms", batch, lambda tokens: reference.guided(batch, tokens))
+    runs = [plain, *ours[:2], guided, *ours[2:]]  # what is compared runs side by side
     runs += [
-        Run(f"bare pass, {rows} rows", batch, lambda tokens, rows=rows: _bare(voices["1 term"], batch * rows, tokens))
-        for rows in (1, 2, 3, 4)
+        Run(f"bare pass, {name}", batch, lambda tokens, voice=voice: _bare(voice, batch, tokens))
+        for name, voice in voices.items()
     ]
     return runs
 
@@ -152,15 +155,22 @@ def _speak(voice: ComposedVoice, batch: int, tokens: int) -> None:
             raise RuntimeError("the voice said fewer tokens than asked")
 
 
-def _bare(voice: ComposedVoice, rows: int, tokens: int) -> None:
-    """The session alone: forward passes of one token for each row, nothing evaluated or drawn."""
-    session = voice.decoder.sessions[0]
-    opened = [session.open(range(100, 140)) for _ in range(rows)]
+def _bare(voice: ComposedVoice, batch: int, tokens: int) -> None:
+    """The session alone on the same contexts: a pass of one token for each row, nothing evaluated or drawn."""
+    session, models = (
+        voice.decoder.sessions[0],
+        {leaf: shared_models(leaf.description.model) for leaf in voice.plan.leaves},
+    )
+    contexts = [
+        context_tokens(leaf, model, conversation(prompt)) for leaf, model in models.items() for prompt in prompts(batch)
+    ]
+    rows = [session.open() for _ in contexts]
     try:
-        for _ in range(tokens):
-            session.extend({row: [100] for row in opened}, logits="last")
+        session.extend(dict(zip(rows, contexts, strict=True)), logits="last")
+        for _ in range(tokens - 1):
+            session.extend({row: [100] for row in rows}, logits="last")
     finally:
-        for row in opened:
+        for row in rows:
             session.close(row)
 
 
@@ -171,7 +181,8 @@ def measure(runs: list[Run], tokens: int, repeats: int) -> tuple[dict[tuple[str,
     for run in runs:
         run.speak(2)  # first calls compile kernels
     for repeat in range(repeats):
-        for run in runs:
+        begin = repeat * len(runs) // repeats
+        for run in runs[begin:] + runs[:begin]:
             _reset_peak()
             short, long = _seconds(run, 1), _seconds(run, tokens + 1)
             seconds[run.name, run.batch].append((long - short) / tokens)
@@ -222,9 +233,9 @@ def _per_token(runs: list[Run], seconds: dict, peaks: dict) -> list[dict[str, ob
 def _ratios(seconds: dict[tuple[str, int], list[float]]) -> list[dict[str, object]]:
     """Medians over the repeats of one run's time over another's in the same repeat."""
     pairs = [(f"{n} terms", "1 term") for n in (2, 3, 4)]
-    pairs += [(f"bare pass, {n} rows", "bare pass, 1 rows") for n in (2, 3, 4)]
+    pairs += [(f"bare pass, {n} terms", "bare pass, 1 term") for n in (2, 3, 4)]
     pairs += [("Transformers, 2 terms", "2 terms"), ("Transformers, 1 term", "1 term")]
-    pairs += [("1 term", "bare pass, 1 rows")]
+    pairs += [(name, f"bare pass, {name}") for name in ("1 term", "2 terms", "3 terms", "4 terms")]
     found = []
     for batch in (1, 8):
         for over, under in pairs:
