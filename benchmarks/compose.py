@@ -3,8 +3,9 @@
     python benchmarks/compose.py [--repeats 12] [--tokens 16] [--dtype bfloat16] [--output benchmarks/compose.json]
 
 Everything compared runs in turn within each repeat, in one process, and each repeat begins at another run, so that a
-machine whose speed drifts slows all alike; a printed ratio is the median of the repeats' ratios. Time per token is (time of N + 1 tokens - time of 1 token) / N, so reading the prompt is not part of it.
-The peak is the process's resident memory at its highest during a run, with the weights of both libraries in it.
+machine whose speed drifts slows all alike; a printed ratio is the median of the repeats' ratios. Time per token is
+(time of N + 1 tokens - time of 1 token) / N, so reading the prompt is not part of it. The peak is the process's
+resident memory at its highest during a run, with the weights of both libraries in it.
 """
 
 import argparse
