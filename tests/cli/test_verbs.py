@@ -38,15 +38,20 @@ def test_small_verbs_need_no_torch(arguments, tmp_path):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("chosen", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_sleep_unless_the_user_wants_otherwise(monkeypatch, chosen, used):
+@pytest.mark.parametrize(
+    ("chosen", "used"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
+)
+def test_waiting_threads_spin_shortly_unless_the_user_wants_otherwise(monkeypatch, chosen, used):
     monkeypatch.setattr(cli, "app", lambda: None)
     monkeypatch.setattr(cli, "use_utf8", lambda: None)
-    monkeypatch.setenv("OMP_WAIT_POLICY", chosen or "")
-    if chosen is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that what main() sets is undone
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
     cli.main()
-    assert os.environ["OMP_WAIT_POLICY"] == used
+    assert os.environ.get("GOMP_SPINCOUNT") == used
 
 
 # new
