@@ -5,6 +5,7 @@ Transformers takes seconds to import, so it is imported where it is needed: a to
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -51,6 +52,13 @@ def load(
     if TableModel.is_source(source):
         _refuse_for_a_toy(source, engine, dtype, device)
         return TableModel.from_source(source).language_model(source)
+    with _without_collection():
+        return _load_pretrained(source, dtype, device, max_cache_tokens, report)
+
+
+def _load_pretrained(
+    source: str, dtype: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]
+) -> LanguageModel:
     from lmalgebra.models.vocabulary import HuggingFaceTokenizer
 
     place = torch.device(choose_device(device))
@@ -183,6 +191,18 @@ def _cache_tokens(model: PreTrainedModel) -> int:
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(CACHE_SHARE * memory / per_token)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection: what is imported and loaded here stays, and looking through it takes time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager
