@@ -214,3 +214,10 @@ def test_text_beyond_ascii_stays_readable(lm, tmp_path):
     (tmp_path / "e.json").write_text(json.dumps(table))
     (tmp_path / "e.toml").write_text('formula = "e"\n[models.e]\nsource = "./e.json"\n[terms.e]\nprefix = ""\n')
     assert '"text": "éé"' in lm("run", "e.toml", "--prompt", "é", "--max-new-tokens", "2", "--json").stdout
+
+
+def test_a_prompt_that_is_too_long_is_left_out_and_the_others_are_kept(lm, tmp_path):
+    (tmp_path / "p.jsonl").write_text('"hi."\n"' + "a" * 5000 + '"\n"yo."\n')
+    options = ("run", "--model", "toy", "--prompts", "p.jsonl", "--output", "o.jsonl", "--max-new-tokens", 3)
+    assert "Prompt 2 was left out" in lm(*options, code=2).stderr
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 2

@@ -22,7 +22,7 @@ class GenerationSettings:
     - `top_k`: tokens, at least 1; only the likeliest are kept. None keeps all.
     - `top_p`: a probability, above 0 and at most 1; the smallest set that holds it is kept.
     - `min_p`: a share of the likeliest token's probability, from 0 to 1; less likely tokens are dropped.
-    - `repetition_penalty`: a factor above 0 against tokens seen before; 1 is none.
+    - `repetition_penalty`: a factor above 0 against tokens generated before; 1 is none.
     - `stop`: texts, none empty; generation stops before the first that occurs.
     - `seed`: a whole number of at least 0.
     - `samples`: texts for each prompt, at least 1.
