@@ -52,7 +52,7 @@ def main() -> None:
     results = {
         "machine": {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()},
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "lmalgebra": la.__version__},
-        "settings": vars(options) | {"output": str(options.output)},
+        "settings": {"repeats": options.repeats, "tokens": options.tokens, "dtype": options.dtype},
         "per_token": _per_token(runs, seconds, peaks),
         "ratios": _ratios(seconds),
         "prefill": prefill(voices["1 term"], options.repeats),
