@@ -13,7 +13,9 @@ import pytest
 
 from cli.conftest import samples
 
-COMMAND = [sys.executable, "-c", "from lmalgebra.cli import main; main()"]
+# Where the tests run in the background, their children would inherit that Ctrl-C is ignored.
+HEED_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{HEED_CTRL_C}; from lmalgebra.cli import main; main()"]
 PROMPTS = "".join(json.dumps({"prompt": f"number {number}."}) + "\n" for number in range(8))
 JOB = ["run", "--model", "toy", "--prompts", "prompts.jsonl", "--samples", "3", "--max-new-tokens", "60"]
 LONG = ["--model", "toy", "--max-new-tokens", "4000", "--min-new-tokens", "4000"]
