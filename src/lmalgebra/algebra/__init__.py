@@ -21,6 +21,7 @@ from lmalgebra.algebra.formula import (
 from lmalgebra.algebra.json_form import formula_from_json
 from lmalgebra.algebra.mass import check, forbids, mass
 from lmalgebra.algebra.parse import parse
+from lmalgebra.algebra.partial import partial
 from lmalgebra.algebra.rewrite import simplify
 from lmalgebra.algebra.settings import GenerationSettings
 from lmalgebra.algebra.voice import Voice, dump_voice, load_voice, new_voice_text, save_voice
@@ -62,6 +63,7 @@ __all__ = [
     "new_voice_text",
     "parse",
     "parse_voice",
+    "partial",
     "power",
     "ramp",
     "save_voice",

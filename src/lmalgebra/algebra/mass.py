@@ -42,11 +42,10 @@ def check(formula: Formula) -> None:
         masses.of(node)
         if isinstance(node, Tilt | Power | Within | Mix):
             for operand in node.operands:
-                name = type(node).__name__.lower()
-                _require_positive(operand, masses.of(operand), f"The operand {quoted(operand)} of {name}")
+                _require_positive(operand, masses.of(operand), type(node).__name__.lower())
         if isinstance(node, Scale) and forbidders.of(node.operand) and not positive(node.weight):
             raise _forbidding(node)
-    _require_positive(formula, masses.of(formula), quoted(formula))
+    _require_positive(formula, masses.of(formula))
     _require_distinct_names(formula)
 
 
@@ -131,10 +130,11 @@ def _distinct_nodes(formula: Formula) -> list[Formula]:
     return ordered[::-1]
 
 
-def _require_positive(formula: Formula, its_mass: Weight, subject: str) -> None:
+def _require_positive(formula: Formula, its_mass: Weight, operand_of: str = "") -> None:
     position = first_not_positive(its_mass)
     if position is None:
         return
+    subject = f"The operand {quoted(formula)} of {operand_of}" if operand_of else quoted(formula)
     if isinstance(its_mass, float | int):
         shown = "0" if abs(its_mass) < 1e-9 else weight_text(its_mass)
         raise FormulaError(f"{subject} has mass {shown} and so no distribution.", _mend(formula))

@@ -1,11 +1,13 @@
-"""Next-token distributions as tensors: combining, truncating and drawing. Shapes are `[rows, vocabulary]`."""
+"""Next-token distributions as tensors: combining, truncating, drawing, judging drafts. Shapes: `[rows, vocabulary]`."""
 
 from lmalgebra.distributions.combine import intersection, mixture, plausible, tempered, union
 from lmalgebra.distributions.draw import draw
+from lmalgebra.distributions.speculate import accept_probability, overlap, residual
 from lmalgebra.distributions.truncate import Truncation, forbid, keep_min_p, keep_top_k, keep_top_p, penalise_repeats
 
 __all__ = [
     "Truncation",
+    "accept_probability",
     "draw",
     "forbid",
     "intersection",
@@ -13,8 +15,10 @@ __all__ = [
     "keep_top_k",
     "keep_top_p",
     "mixture",
+    "overlap",
     "penalise_repeats",
     "plausible",
+    "residual",
     "tempered",
     "union",
 ]
