@@ -31,6 +31,7 @@ from transformers import (
 
 from lmalgebra.models.base import Session
 from lmalgebra.models.loading import session_of
+from lmalgebra.models.native import has_compiler
 from lmalgebra.models.table import TableModel, TableSession
 from lmalgebra.models.transformers import plain_logits
 
@@ -75,8 +76,12 @@ RECOMPUTED: dict[str, Callable[[], PreTrainedConfig]] = {
     )
 }
 
-CACHED_NAMES = tuple(CONFIGS)
-NAMES = ("table", *CONFIGS, *RECOMPUTED)
+COMPILED = {f"{name}, compiled": name for name in ("llama", "mistral", "qwen2 sliding", "qwen3") if has_compiler()}
+"""The same through the engine 'native'."""
+
+CACHED_NAMES = (*CONFIGS, *COMPILED)
+BOUNDED_NAMES = ("table", *CACHED_NAMES)
+NAMES = (*BOUNDED_NAMES, *RECOMPUTED)
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,12 @@ def backend(name: str) -> Backend:
     """The backend called `name`. Each of its sessions is over a fresh copy of one model, as after loading."""
     if name == "table":
         return _table()
-    model = tiny_model((CONFIGS | RECOMPUTED)[name]())
+    model = tiny_model((CONFIGS | RECOMPUTED)[COMPILED.get(name, name)]())
+    engine = "native" if name in COMPILED else "torch"
     plain = with_own_attention(model)
 
     def new_session(max_cache_tokens: int = 1 << 16) -> Session:
-        return session_of(deepcopy(model), name, max_cache_tokens)
+        return session_of(deepcopy(model), name, max_cache_tokens, engine)
 
     return Backend(name, new_session, lambda tokens: plain_logits(plain, tokens))
 
@@ -152,4 +158,4 @@ def _table() -> Backend:
     def logits(tokens: Sequence[int]) -> Tensor:
         return torch.stack([table.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
 
-    return Backend("table", lambda max_cache_tokens=0: TableSession(table, CONTEXT), logits)
+    return Backend("table", lambda max_cache_tokens=None: TableSession(table, CONTEXT, max_cache_tokens), logits)

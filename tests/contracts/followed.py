@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from backends import VOCABULARY, Backend
@@ -21,16 +20,16 @@ class Followed:
         self.session = backend.new_session(**limits)
         self.tokens: dict[Row, list[int]] = {}
 
-    def open(self, tokens: Sequence[int] = ()) -> Row:
-        row = self.session.open(tokens)
+    def open(self, tokens: Sequence[int] = (), room: int = 0) -> Row:
+        row = self.session.open(tokens, room=room)
         assert row not in self.tokens
         self.tokens[row] = list(tokens)
         return row
 
-    def fork(self, row: Row) -> Row:
-        twin = self.session.fork(row)
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        twin = self.session.fork(row, length, room)
         assert twin not in self.tokens
-        self.tokens[twin] = list(self.tokens[row])
+        self.tokens[twin] = self.tokens[row][:length]
         return twin
 
     def rewind(self, row: Row, length: int) -> None:
@@ -41,13 +40,18 @@ class Followed:
         self.session.close(row)
         del self.tokens[row]
 
-    def extend(self, new: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
-        found = self.session.extend(new, logits)
+    def extend(self, new: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
+        found = self.session.extend(new, wanted)
         assert set(found) == set(new)
         for row, added in new.items():
             self.tokens[row] += added
-            self._check(row, found[row], min(1, len(added)) if logits == "last" else len(added))
+            asked = len(added) if wanted is None or row not in wanted else wanted[row]
+            self._check(row, found[row], min(asked, len(added)))
         return found
+
+    def extend_last(self, new: Mapping[Row, Sequence[int]]) -> dict[Row, Tensor]:
+        """Extend, asking only what follows the last new token of each row."""
+        return self.extend(new, dict.fromkeys(new, 1))
 
     def _check(self, row: Row, found: Tensor, count: int) -> None:
         tokens = self.tokens[row]

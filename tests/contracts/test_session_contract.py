@@ -85,20 +85,20 @@ def test_prompts_longer_than_a_pass_are_read_in_several(rows):
 @pytest.mark.usefixtures("small_passes")
 def test_only_the_last_logits_of_long_prompts_are_given_when_no_more_are_wanted(rows):
     opened = [rows.open(some_tokens(count)) for count in (0, 30, 4)]
-    rows.extend({row: some_tokens(count, 1) for row, count in zip(opened, (25, 1, 8), strict=True)}, "last")
-    rows.extend({row: [2] for row in opened}, "last")
+    rows.extend_last({row: some_tokens(count, 1) for row, count in zip(opened, (25, 1, 8), strict=True)})
+    rows.extend_last({row: [2] for row in opened})
 
 
 def test_the_last_logits_are_the_last_of_all(rows):
     opened = [rows.open() for _ in range(3)]
-    rows.extend({row: some_tokens(count) for row, count in zip(opened, (1, 6, 19), strict=True)}, "last")
+    rows.extend_last({row: some_tokens(count) for row, count in zip(opened, (1, 6, 19), strict=True)})
 
 
 def test_no_new_tokens_give_no_logits(rows):
     first, second, third = rows.open(some_tokens(4)), rows.open(), rows.open(some_tokens(2))
     assert rows.extend({}) == {}
     rows.extend({first: ()})
-    rows.extend({first: (), second: [1, 2], third: ()}, "last")
+    rows.extend_last({first: (), second: [1, 2], third: ()})
     rows.extend({first: (), second: (), third: (3,)})
     rows.extend({first: [4], second: [5]})
 
@@ -118,7 +118,7 @@ def test_rows_find_room_where_closed_ones_were(rows):
 def test_a_row_outgrows_its_room_again_and_again(rows):
     growing, neighbour, last = rows.open(), rows.open(some_tokens(100)), rows.open(some_tokens(3))
     for count in (SMALLEST_CAPACITY, 1, SMALLEST_CAPACITY - 1, 1, 2 * SMALLEST_CAPACITY, 1):
-        rows.extend({growing: some_tokens(count), neighbour: [1, 2], last: [3]}, "last")
+        rows.extend_last({growing: some_tokens(count), neighbour: [1, 2], last: [3]})
     twin = rows.fork(growing)
     rows.rewind(growing, 2)
     rows.extend({growing: [4], twin: [5], neighbour: some_tokens(40), last: [6]})
@@ -126,7 +126,7 @@ def test_a_row_outgrows_its_room_again_and_again(rows):
 
 def test_a_row_fills_its_context_and_can_then_be_rewound(rows):
     row = rows.open(some_tokens(rows.session.context_length - 1))
-    rows.extend({row: [1]}, "last")
+    rows.extend_last({row: [1]})
     rows.rewind(row, 2)
     rows.extend({row: [3]})
 
@@ -178,7 +178,7 @@ def test_a_row_cannot_be_rewound_beyond_its_ends(rows, length):
 def test_a_context_that_is_exceeded_changes_no_row(rows):
     room = rows.session.context_length
     full, other = rows.open(some_tokens(room - 2)), rows.open([1, 2])
-    rows.extend({full: [3], other: [4]}, "last")
+    rows.extend_last({full: [3], other: [4]})
     with pytest.raises(PromptError, match=f"A row of {room + 1:,} tokens is longer than the model's context"):
         rows.session.extend({other: [5], full: [6, 7]})
     rows.check_all()

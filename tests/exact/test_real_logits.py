@@ -26,7 +26,7 @@ def scores(smollm2) -> dict[str, torch.Tensor]:
     model = load(str(smollm2), dtype="float32")
     rows = {name: model.session.open() for name in CONTEXTS}
     work = {rows[name]: model.tokenizer.encode([text]) for name, text in CONTEXTS.items()}
-    logits = model.session.extend(work, "last")
+    logits = model.session.extend(work, dict.fromkeys(work, 1))
     return {name: logits[row].log_softmax(-1).clone() for name, row in rows.items()}
 
 

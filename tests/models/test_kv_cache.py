@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from memory import CPU, memory_runs_out
 
 from lmalgebra.errors import CacheFullError
 from lmalgebra.models.kv_cache import SMALLEST_CAPACITY, CachedRow, KVCache
@@ -60,6 +61,32 @@ def test_a_row_moves_only_when_it_outgrows_its_slab(cache):
     assert moves == 4  # 128, 256, 512 and the context
 
 
+def test_a_row_whose_room_is_known_never_moves(cache):
+    row, twin = CachedRow(), CachedRow()
+    for each in (row, twin):
+        cache.reserve(each, 900)
+    homes = row.slab, twin.slab
+    for token in range(90):
+        write(cache, row, [token] * 10)
+        write(cache, twin, [token] * 10)
+    assert (row.slab, twin.slab) == homes
+    assert is_whole(row)
+    assert is_whole(twin)
+
+
+def test_room_taken_before_any_layer_is_known_gets_its_layers_once_another_slab_has_them(cache):
+    early, late, other = CachedRow(), CachedRow(), CachedRow()
+    cache.reserve(early, 200)
+    assert not early.slab.layers
+    write(cache, other, [1])
+    cache.reserve(early, 150)
+    assert [len(keys) for keys, _ in early.slab.layers.values()] == [1, 1]
+    cache.reserve(late, 400)
+    assert set(late.slab.layers) == {0, 3}
+    cache.release(late)
+    cache.reserve(late, 300)  # a free slot
+
+
 def test_occupied_slots_are_the_first_ones(cache):
     rows = [CachedRow() for _ in range(6)]
     for number, row in enumerate(rows):
@@ -75,7 +102,7 @@ def test_occupied_slots_are_the_first_ones(cache):
 def test_a_fork_has_a_copy_of_its_own(cache):
     row = CachedRow()
     write(cache, row, [1, 2, 3])
-    twin = cache.fork(row)
+    twin = cache.fork(row, 3)
     write(cache, twin, [4])
     write(cache, row, [5, 6])
     assert (row.tokens, twin.tokens) == ([1, 2, 3, 5, 6], [1, 2, 3, 4])
@@ -83,8 +110,79 @@ def test_a_fork_has_a_copy_of_its_own(cache):
     assert is_whole(twin)
 
 
+def test_a_fork_of_a_length_has_the_first_tokens_and_room_for_more(cache):
+    row = CachedRow()
+    write(cache, row, list(range(300)))
+    for length, room, capacity in ((120, 0, 128), (120, 129, 256), (300, 0, 512), (300, 600, CONTEXT), (0, 5, 128)):
+        twin = cache.fork(row, length, room)
+        assert (twin.tokens, twin.cached, twin.slab.capacity) == (row.tokens[:length], length, capacity)
+        assert is_whole(twin)
+    assert is_whole(row)
+
+
+def test_a_parked_row_leaves_no_hole_and_takes_what_it_holds(cache):
+    rows = [CachedRow() for _ in range(4)]
+    for number, row in enumerate(rows):
+        write(cache, row, [number] * (number + 5))
+    before = cache.allocated_tokens
+    cache.park(rows[1])
+    assert sorted(row.slot for row in (rows[0], *rows[2:])) == [0, 1, 2]
+    assert (rows[1].slab.capacity, rows[1].slab.slots, cache.allocated_tokens) == (6, 1, before + 6)
+    assert cache.used_tokens == 3 * SMALLEST_CAPACITY + 6
+    assert all(map(is_whole, rows))
+    cache.release(rows[1])
+    assert (cache.allocated_tokens, cache.parked) == (before, set())
+
+
+def test_a_parked_row_moves_back_when_it_grows_and_when_it_is_forked(cache):
+    row = CachedRow()
+    write(cache, row, list(range(SMALLEST_CAPACITY)))
+    cache.park(row)
+    assert row.slab in cache.parked  # of the same capacity as the slab that it left
+    twin = cache.fork(row, 50)
+    assert twin.slab is cache.slabs[SMALLEST_CAPACITY]
+    assert row.slab in cache.parked
+    del row.tokens[40:]
+    row.cached = 40
+    write(cache, row, [7])
+    assert row.slab is cache.slabs[SMALLEST_CAPACITY]
+    assert not cache.parked
+    assert is_whole(row)
+    assert is_whole(twin)
+
+
+def test_a_parked_row_that_was_cut_is_parked_again_as_short_as_it_is(cache):
+    row = CachedRow()
+    write(cache, row, [1, 2, 3, 4])
+    cache.park(row)
+    home = row.slab
+    cache.park(row)
+    assert row.slab is home
+    del row.tokens[3:]
+    row.cached = 3
+    cache.park(row)
+    assert [slab.capacity for slab in cache.parked] == [3]
+    assert is_whole(row)
+
+
+def test_a_row_stays_where_it_is_when_there_is_no_room_to_park_it(monkeypatch):
+    cache = KVCache(CONTEXT, max_tokens=SMALLEST_CAPACITY + 6)
+    row = CachedRow()
+    write(cache, row, [1] * 7)
+    cache.park(row)
+    assert row.slab is cache.slabs[SMALLEST_CAPACITY]
+    del row.tokens[6:]
+    row.cached = 6
+    with memory_runs_out(monkeypatch, 3):
+        cache.park(row)
+    assert (row.slab, cache.parked) == (cache.slabs[SMALLEST_CAPACITY], set())
+    cache.park(row)
+    assert row.slab in cache.parked
+    assert is_whole(row)
+
+
 def test_a_row_without_anything_cached_takes_no_room(cache):
-    twin = cache.fork(CachedRow([1, 2]))
+    twin = cache.fork(CachedRow([1, 2]), 2)
     assert (twin.tokens, twin.slab, cache.allocated_tokens) == ([1, 2], None, 0)
     cache.release(twin)
 
@@ -118,13 +216,77 @@ def test_a_full_cache_says_how_full_and_what_is_missing():
     assert all(map(is_whole, rows))
 
 
+def test_a_row_may_take_what_another_leaves():
+    cache = KVCache(CONTEXT, max_tokens=600)
+    rows = [CachedRow(), CachedRow(), CachedRow()]
+    for row in rows[:2]:
+        write(cache, row, [1])
+    cache.reserve_all({rows[0]: 200, rows[2]: 20})
+    assert [row.slab.capacity for row in rows] == [256, 128, 128]
+    assert cache.allocated_tokens == cache.used_tokens == 512
+    assert all(map(is_whole, rows))
+
+
+def test_rows_that_do_not_all_fit_are_refused_before_any_of_them_moves():
+    cache = KVCache(CONTEXT, max_tokens=5 * SMALLEST_CAPACITY)
+    rows = [CachedRow(), CachedRow(), CachedRow()]
+    for row in rows[:2]:
+        write(cache, row, [1])
+    with pytest.raises(CacheFullError, match="holds 384 of at most 640 tokens and a row needs 512 more"):
+        cache.reserve_all({rows[2]: 20, rows[1]: 100, rows[0]: 300})
+    assert [row.slab and row.slab.capacity for row in rows] == [128, 128, None]
+    assert (cache.used_tokens, cache.allocated_tokens) == (256, 256)
+    cache.reserve_all({rows[2]: 20, rows[1]: 100, rows[0]: 200})
+    assert [row.slab.capacity for row in rows] == [256, 128, 128]
+    assert all(map(is_whole, rows))
+
+
+@pytest.mark.parametrize("error", [RuntimeError(CPU), MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+@pytest.mark.parametrize("after", range(4))
+def test_memory_that_runs_out_leaves_the_cache_as_it_was(cache, monkeypatch, after, error):
+    rows = [CachedRow(), CachedRow()]
+    for number, row in enumerate(rows):
+        write(cache, row, [number] * 9)
+    slab = rows[0].slab
+    before, places = dict(slab.layers), [(row.slab, row.slot) for row in rows]
+    for use in (lambda: cache.reserve(CachedRow(), 100), lambda: cache.fork(rows[1], 5)):
+        with memory_runs_out(monkeypatch, after, error), pytest.raises(CacheFullError) as refusal:
+            use()
+        assert str(refusal.value) == (
+            "There is no memory for the key-value cache on 'cpu': a layer of 4 rows of 128 tokens was refused. "
+            "Run fewer samples at once, shorten the prompt, or lower the session's cache limit."
+        )
+        assert all(slab.layers[index] is pair for index, pair in before.items())
+        assert (slab.slots, slab.rows, [(row.slab, row.slot) for row in rows]) == (2, rows, places)
+    twin = cache.fork(rows[1], 5)
+    assert all(map(is_whole, (*rows, twin)))
+
+
+def test_an_error_that_is_not_about_memory_stays_what_it_is(cache, monkeypatch):
+    write(cache, CachedRow(), [1])
+    with memory_runs_out(monkeypatch, 1, RuntimeError("no such device")), pytest.raises(RuntimeError, match="no such"):
+        cache.reserve(CachedRow(), 300)
+
+
+def test_rows_that_come_and_go_leave_nothing_behind(cache):
+    for number in range(10_000):
+        row = CachedRow()
+        cache.reserve(row, number % CONTEXT + 1)
+        if number % 50 == 0:
+            write(cache, row, [number] * 3)
+            cache.park(row)
+        cache.release(row)
+    assert (cache.used_tokens, cache.parked) == (0, set())
+    assert cache.allocated_tokens == 128 + 256 + 512 + CONTEXT
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_rows_stay_whole_through_random_use(seed):
     draw = random.Random(seed)
     cache, rows = KVCache(CONTEXT, max_tokens=20 * SMALLEST_CAPACITY), []
     refused = 0
     for _ in range(300):
-        kind = draw.choice(["new", "write", "write", "write", "fork", "release", "rewind"])
+        kind = draw.choice(["new", "write", "write", "write", "fork", "release", "rewind", "park"])
         try:
             if kind == "new" or not rows:
                 rows.append(CachedRow())
@@ -135,9 +297,12 @@ def test_rows_stay_whole_through_random_use(seed):
                     cache.reserve(row, len(row.tokens) + len(added))
                     write(cache, row, added)
             elif kind == "fork":
-                rows.append(cache.fork(draw.choice(rows)))
+                row = draw.choice(rows)
+                rows.append(cache.fork(row, draw.randint(0, len(row.tokens)), draw.choice([0, 0, 200])))
             elif kind == "release":
                 cache.release(rows.pop(draw.randrange(len(rows))))
+            elif kind == "park":
+                cache.park(draw.choice(rows))
             else:
                 row = draw.choice(rows)
                 del row.tokens[draw.randint(0, len(row.tokens)) :]
@@ -145,5 +310,6 @@ def test_rows_stay_whole_through_random_use(seed):
         except CacheFullError:
             refused += 1
         assert all(map(is_whole, rows))
-        assert cache.allocated_tokens <= cache.max_tokens
+        assert cache.used_tokens == sum(row.slab.capacity for row in rows if row.slab is not None)
+        assert cache.used_tokens <= cache.allocated_tokens <= cache.max_tokens
     assert refused > 0

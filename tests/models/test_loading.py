@@ -100,7 +100,7 @@ def test_weights_are_loaded_once_for_all_terms_and_voices(saved):
     base, other = described.term(name="base", prefix=""), described.term(name="other", prefix="hello ")
     again = la.model(str(saved), name="again", dtype="float32").term(name="again", prefix="the ")
     voices = [la.voice(base + 0.5 * (other - base), models=models), la.voice(again, models=models)]
-    assert len({id(session) for voice in voices for session in voice.decoder.sessions}) == 1
+    assert len({id(session) for voice in voices for session in voice.loaded.sessions.values()}) == 1
     assert models(la.model(str(saved), dtype="float64")) is not models(described)
 
 
@@ -199,7 +199,7 @@ def test_a_name_that_is_not_in_the_catalogue():
 
 
 def test_an_engine_that_is_unknown():
-    assert refusal_of("toy", engine="steam") == "There is no engine 'steam'. Use 'auto' or 'torch'."
+    assert refusal_of("toy", engine="steam") == "There is no engine 'steam'. Use 'auto', 'torch' or 'native'."
 
 
 @pytest.mark.parametrize("device", ["mainframe", "cuda:99", "cpu:x"])

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from lmalgebra.errors import ModelError, PromptError
+from lmalgebra.errors import CacheFullError, ModelError, PromptError
 from lmalgebra.models.loading import load
-from lmalgebra.models.table import TOY_PIECES, TableModel, TableTokenizer
+from lmalgebra.models.table import TOY_PIECES, TableModel, TableSession, TableTokenizer
 
 LETTERS = ("a", "b", "<end>")
 
@@ -64,6 +64,27 @@ def test_a_table_is_loaded_from_a_file(tmp_path):
     model = load(str(file))
     row = model.session.open([0])
     assert model.session.extend({row: [1]})[row].exp().tolist() == [[0.5, 0.5, 0.0]]
+
+
+def test_forking_saves_what_was_read():
+    session = TableModel().language_model().session
+    row = session.open([1] * 8)
+    twins = [session.fork(row, length) for length in (5, None, 2)]
+    session.extend({twin: [5] for twin in twins})
+    assert session.computed == 8 + 3
+
+
+def test_a_full_toy_says_how_full_and_what_is_missing():
+    session = TableSession(TableModel(), max_cache_tokens=20)
+    row = session.open([1] * 5, room=12)
+    with pytest.raises(CacheFullError) as refusal:
+        session.fork(session.open([2]), room=8)
+    assert str(refusal.value) == (
+        "The toy's cache is full: it holds 13 of at most 20 tokens and 8 more are needed. "
+        "Run fewer samples at once, shorten the prompt, or raise the session's cache limit."
+    )
+    session.extend({row: [3] * 10})
+    assert session.room_left == 4
 
 
 @pytest.mark.parametrize("source", ["toy:x", "toy:-1", "toy:1.5"])

@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
+from memory import memory_runs_out
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig
 
+from lmalgebra.errors import CacheFullError
 from lmalgebra.models import transformers
 from lmalgebra.models.transformers import TransformersSession, plain_logits, why_not_served
 
@@ -60,9 +62,16 @@ def test_a_fork_reads_nothing_again(session, passes):
     assert passes == [4, 3]
 
 
+def test_forks_of_a_row_that_was_never_read_read_it_once(session, passes):
+    row = session.open([1] * 8)
+    twins = [session.fork(row, length) for length in (5, None, 2)]
+    session.extend({twin: [5] for twin in twins})
+    assert passes == [8, 3]
+
+
 def test_long_prompts_are_read_in_passes_of_bounded_size(session, passes, monkeypatch):
     monkeypatch.setattr(transformers, "PASS_TOKENS", 16)
-    session.extend({session.open(): [1] * 20, session.open(): [2] * 30}, "last")
+    session.extend({session.open(): [1] * 20, session.open(): [2] * 30})
     assert passes == [16, 16, 16, 2]
 
 
@@ -70,7 +79,7 @@ def test_logits_are_made_only_of_the_tokens_that_are_wanted(model, session):
     made_of = []
     model.lm_head.register_forward_pre_hook(lambda module, inputs: made_of.append(inputs[0].shape[-2]))
     row, other = session.open([1] * 20), session.open([1] * 9)
-    session.extend({row: [2, 3], other: [4]}, "last")
+    session.extend({row: [2, 3], other: [4]}, {row: 1})
     session.extend({row: [2, 3], other: [4]})
     assert made_of == [2, 3]
 
@@ -83,6 +92,33 @@ def test_idle_tokens_of_a_filled_pass_change_nothing(model):
         rows = [session.open(tokens[: tokens.index(step[0])]) for session in (filled, plain)]
         found, expected = (s.extend({row: step})[row] for s, row in zip((filled, plain), rows, strict=True))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("after", range(14))
+def test_memory_that_runs_out_changes_no_row(session, monkeypatch, after):
+    tokens = {session.open([1] * 9): [1] * 9, session.open([2] * 100, room=200): [2] * 100}
+
+    def extend() -> None:
+        session.extend({row: [3] for row in tokens})
+        for held in tokens.values():
+            held.append(3)
+
+    def fork() -> None:
+        for row, held in list(tokens.items()):
+            tokens[session.fork(row, room=2 * len(held))] = list(held)
+
+    refused = 0
+    with memory_runs_out(monkeypatch, after):
+        for use in (extend, fork, extend, fork):
+            try:
+                use()
+            except CacheFullError:
+                refused += 1
+    assert refused > 0
+    plain = made(LlamaConfig(**SMALL))
+    expected = [plain_logits(plain, [*held, 4])[-1] for held in tokens.values()]
+    found = session.extend({row: [4] for row in tokens})
+    torch.testing.assert_close(torch.cat(list(found.values())), torch.stack(expected), rtol=0, atol=1e-4)
 
 
 def test_bfloat16_logits_come_as_float32_and_near_those_of_the_model():

@@ -6,8 +6,9 @@ queries, keys and values; it writes the keys and values to the cache and lets ea
 Transformers builds no mask of its own for an attention function that it does not know, and hands `rows` through.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
 
@@ -24,6 +25,9 @@ LONG = 16
 
 LARGEST_GAP = 2
 """Slots without new tokens that one attention call may step over."""
+
+MANY = 4
+"""From so many rows on, matrix products over all of them are faster on a CPU than PyTorch's own attention."""
 
 _HARMLESS = frozenset(
     {"dropout", "is_causal", "position_ids", "use_cache", "output_attentions", "output_hidden_states", "return_dict"}
@@ -65,6 +69,7 @@ class Group:
     slots: slice
     length: int
     width: int
+    many: bool
     positions: Tensor
     fill: Tensor | None
     keep: Tensor | None
@@ -85,17 +90,43 @@ class Group:
 
 
 @dataclass
+class Write:
+    """Where the packed tokens `first` to `last` belong in `slab`."""
+
+    slab: Slab
+    first: int
+    last: int
+    slots: Tensor
+    positions: Tensor
+    _places: dict[int, Tensor] = field(default_factory=dict)
+
+    def __call__(self, cache: Tensor, new: Tensor) -> None:
+        """Write `new`, `[tokens, heads, size]`, to `cache`, `[slots, capacity, heads, size]`."""
+        heads, size = new.shape[1:]
+        if heads not in self._places:
+            first = (self.slots[:, None] * heads + torch.arange(heads, device=new.device)) * self.slab.capacity
+            self._places[heads] = (first + self.positions[:, None]).flatten()
+        flat = cache.transpose(1, 2).view(-1, size)
+        flat.index_copy_(0, self._places[heads], new.reshape(-1, size))
+
+
+@dataclass
 class Pass:
     """The layout of one forward pass: which packed token belongs to which row, and how attention is grouped."""
 
     pieces: list[Piece]
-    writes: list[tuple[Slab, int, int, Tensor]]
-    """For each slab: its packed tokens `first` to `last`, and the flat cache index of each."""
+    writes: list[Write]
+    """One for each slab."""
     groups: list[tuple[Slab, list[Group]]]
     windows: dict[int, int | None] = field(default_factory=dict)
     """What each layer asked for, for the session to check."""
     idle: int = 0
     """Packed tokens at the end that belong to no row."""
+
+    @cached_property
+    def short(self) -> bool:
+        """Whether each row has few new tokens."""
+        return all(piece.count <= LONG for piece in self.pieces)
 
 
 def plan_pass(pieces: Sequence[Piece], device: torch.device) -> Pass:
@@ -105,8 +136,10 @@ def plan_pass(pieces: Sequence[Piece], device: torch.device) -> Pass:
     for _, neighbours in groupby(ordered, key=lambda piece: _slab(piece).capacity):
         mine = list(neighbours)
         slab, count = _slab(mine[0]), sum(map(attrgetter("count"), mine))
-        index = [piece.slot * slab.capacity + position for piece in mine for position in range(piece.start, piece.end)]
-        writes.append((slab, first, first + count, torch.tensor(index, device=device)))
+        slots = [piece.slot for piece in mine for _ in range(piece.count)]
+        positions = [position for piece in mine for position in range(piece.start, piece.end)]
+        places = torch.tensor([slots, positions], device=device)
+        writes.append(Write(slab, first, first + count, *places))
         groups.append((slab, list(_groups(mine, first, device))))
         first += count
     return Pass(ordered, writes, groups)
@@ -133,6 +166,8 @@ def _groups(pieces: list[Piece], first: int, device: torch.device) -> Iterator[G
 def _group(run: list[Piece], first: int, device: torch.device) -> Group:
     base, span = run[0].slot, run[-1].slot - run[0].slot + 1
     width = max(piece.count for piece in run)
+    length = max(piece.end for piece in run)
+    many = span >= MANY and width <= LONG and device.type == "cpu"
     count = sum(piece.count for piece in run)
     positions = [[0] * width for _ in range(span)]
     fill = [[0] * width for _ in range(span)]
@@ -148,12 +183,19 @@ def _group(run: list[Piece], first: int, device: torch.device) -> Group:
         first=first,
         last=first + count,
         slots=slice(base, base + span),
-        length=max(piece.end for piece in run),
+        length=_whole(length, _slab(run[0]).capacity) if many else length,
         width=width,
+        many=many,
         positions=torch.tensor(positions, device=device),
         fill=None if exact else torch.tensor(fill, device=device).flatten(),
         keep=None if exact else torch.tensor(keep, device=device),
     )
+
+
+def _whole(length: int, capacity: int) -> int:
+    """How much of its rows a matrix product reads: it copies what is not a slab's full length, and each length is new
+    to oneDNN, which then makes a kernel."""
+    return capacity if capacity <= 2 * length else min(capacity, -(-length // 32) * 32)
 
 
 def attend(
@@ -175,21 +217,33 @@ def attend(
     unknown = [name for name, given in others.items() if given is not None and name not in _HARMLESS]
     if rows is None or attention_mask is not None or unknown:
         raise UnsupportedAttention(", ".join(unknown) or "a mask of its own")
-    layer = module.layer_idx
-    rows.windows[layer] = sliding_window
-    queries, keys, values = (packed[0].transpose(0, 1) for packed in (query, key, value))
-    for slab, first, last, index in rows.writes:
-        pair = slab.layer(layer, keys, values)
-        for cache, new in zip(pair, (keys, values), strict=True):
-            cache.view(-1, *new.shape[1:]).index_copy_(0, index, new[first:last])
+    packed = (each[0].transpose(0, 1) for each in (query, key, value))
+    return attend_packed(module.layer_idx, *packed, rows, scaling, sliding_window, softcap).unsqueeze(0), None
+
+
+def attend_packed(
+    layer: int,
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    rows: Pass,
+    scaling: float | None = None,
+    window: int | None = None,
+    cap: float | None = None,
+) -> Tensor:
+    """What `attend` does, with everything `[tokens, heads, size]`."""
+    rows.windows[layer] = window
+    for write in rows.writes:
+        for cache, new in zip(write.slab.layer(layer, keys, values), (keys, values), strict=True):
+            write(cache, new[write.first : write.last])
     outputs = [
-        _attend_group(group, queries, *slab.layers[layer], scaling, sliding_window, softcap)
+        _attend_group(group, queries, *slab.layers[layer], scaling, window, cap)
         for slab, groups in rows.groups
         for group in groups
     ]
     if rows.idle:
         outputs.append(outputs[0].new_zeros(rows.idle, *outputs[0].shape[1:]))
-    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs)).unsqueeze(0), None
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _attend_group(
@@ -215,12 +269,14 @@ def _attend_group(
             mine.transpose(1, 2), key, value, attn_mask=mask, scale=scaling, enable_gqa=heads != key.shape[1]
         ).transpose(1, 2)
     else:
-        out = _folded(mine, key, value, mask, scaling)
+        out = _folded(mine, key, value, mask, scaling, _products if group.many else _built_in)
     out = out.reshape(-1, heads, value.shape[-1])
     return out if group.keep is None else out[group.keep]
 
 
-def _folded(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+def _folded(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, compute: Callable[..., Tensor]
+) -> Tensor:
     """Attention with the query heads that share a key head laid side by side as queries, so no key is repeated.
 
     `query` is `[slots, width, query heads, size]`, as is the result.
@@ -230,9 +286,20 @@ def _folded(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: fl
     group = heads // shared
     folded = query.view(slots, width, shared, group, size).permute(0, 2, 3, 1, 4).reshape(slots, shared, -1, size)
     tiled = mask.expand(slots, group, width, -1).reshape(slots, 1, group * width, -1) if width > 1 else mask
-    out = scaled_dot_product_attention(folded, key, value, attn_mask=tiled, scale=scaling)
+    out = compute(folded, key, value, tiled, scaling)
     out = out.view(slots, shared, group, width, -1).permute(0, 3, 1, 2, 4)
     return out.reshape(slots, width, heads, -1)
+
+
+def _built_in(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
+
+
+def _products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+    """Attention in matrix products over all rows and heads, everything `[slots, heads, tokens, size]`."""
+    scores = torch.bmm(query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(*query.shape[:3], -1)
+    scores = torch.add(mask, scores, alpha=scaling if scaling is not None else query.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1).flatten(0, 1), value.flatten(0, 1)).view(*query.shape[:3], -1)
 
 
 def _capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, cap: float) -> Tensor:

@@ -44,25 +44,48 @@ class Session(ABC):
     notes: tuple[str, ...] = ()
     """Sentences a user should read, such as why a slower path is taken."""
 
+    @property
+    def room_left(self) -> int | None:
+        """Tokens for which space could still be taken; None where nothing bounds it.
+
+        A row may take more space than it has tokens, so that one which just fits may be refused.
+        """
+        return None
+
     @abstractmethod
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
         """Start a row that holds `tokens`. Nothing is computed until the row is first extended or forked.
 
+        `room` is the most tokens that the row will hold, if that is known: the space for them is taken now, so that
+        no extension up to there fails for want of space. What lies past `context_length` is not counted.
         Raises ModelError for an adapter that this session does not have, PromptError when `tokens` exceed
-        `context_length`, CacheFullError when there is no room.
+        `context_length`, CacheFullError when there is no room; then no row has changed.
         """
 
     @abstractmethod
-    def fork(self, row: Row) -> Row:
-        """A new row with the same tokens; what was computed for `row` is not computed again."""
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        """A new row with the first `length` tokens of `row`, or all; what was computed of them is not computed again.
+
+        If they were not all computed yet, `row` is computed first, so that `n` forks read it once. `room` is as in
+        `open`. Raises ModelError when `row` holds fewer than `length` tokens, CacheFullError when there is no room;
+        then no row has changed.
+        """
+
+    def park(self, row: Row) -> None:
+        """A hint that `row` will only be forked from now on, so that it may move out of the way of rows that grow.
+
+        It may be used as ever, but the room that was taken for it is given back. Here nothing moves.
+        """
+        self.length(row)  # a closed row is refused
 
     @abstractmethod
-    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         """Append tokens to any rows, any number to each, in one pass.
 
-        Returns for each row the logits after each of its new tokens, `[len(tokens), vocabulary]` (`[1, vocabulary]`
-        with `logits="last"`), at least float32, valid until the next call. When it raises, no row has changed.
-        Raises PromptError past `context_length`, CacheFullError when there is no room.
+        Returns for each row the logits after the last `wanted[row]` of its new tokens, or after all of them where
+        `wanted` does not name it or asks for more, `[wanted, vocabulary]`, at least float32, valid until the next
+        call. When it raises, no row has changed. Raises PromptError past `context_length`, CacheFullError when there
+        is no room.
         """
 
     @abstractmethod
@@ -194,6 +217,21 @@ def check_rewind(length: int, held: int) -> None:
     """Raise ModelError when a row of `held` tokens cannot be cut to `length`."""
     if not 0 <= length <= held:
         raise ModelError(f"A row of {held} tokens cannot be rewound to {length}.", f"Give a length from 0 to {held}.")
+
+
+def fork_length(length: int | None, held: int) -> int:
+    """Tokens that a fork of a row of `held` tokens holds. Raises ModelError for more than that."""
+    if length is None:
+        return held
+    if not 0 <= length <= held:
+        raise ModelError(f"A row of {held} tokens cannot be forked at {length}.", f"Give a length from 0 to {held}.")
+    return length
+
+
+def wanted_logits(tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None) -> dict[Row, int]:
+    """For each row of an extension, after how many of its new tokens logits are wanted."""
+    asked = wanted or {}
+    return {row: min(asked.get(row, len(new)), len(new)) for row, new in tokens.items()}
 
 
 def vocabulary_difference(first: Tokenizer, second: Tokenizer) -> str:

@@ -47,17 +47,17 @@ def load(
 
     Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
     """
-    if engine not in ("auto", "torch"):
-        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto' or 'torch'.")
+    if engine not in ("auto", "torch", "native"):
+        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch' or 'native'.")
     if TableModel.is_source(source):
         _refuse_for_a_toy(source, engine, dtype, device)
         return TableModel.from_source(source).language_model(source)
     with _without_collection():
-        return _load_pretrained(source, dtype, device, max_cache_tokens, report)
+        return _load_pretrained(source, engine, dtype, device, max_cache_tokens, report)
 
 
 def _load_pretrained(
-    source: str, dtype: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]
+    source: str, engine: str, dtype: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]
 ) -> LanguageModel:
     from lmalgebra.models.vocabulary import HuggingFaceTokenizer
 
@@ -68,10 +68,10 @@ def _load_pretrained(
     with _quiet():
         model, tokenizer = _load_parts(source, folder, kind, place)
     ends = _end_tokens(model, tokenizer)
-    session = session_of(model, source, max_cache_tokens)
+    parameters = sum(p.numel() for p in model.parameters())  # before the session lays them out anew
+    session = session_of(model, source, max_cache_tokens, engine)
     for note in session.notes:
         log.warning(note)
-    parameters = sum(p.numel() for p in model.parameters())
     summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {str(kind)[6:]} on {place.type}"
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
 
@@ -161,11 +161,15 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     return frozenset([ends] if isinstance(ends, int) else ends or ())
 
 
-def session_of(model: PreTrainedModel, source: str, max_cache_tokens: int | None = None) -> Session:
+def session_of(
+    model: PreTrainedModel, source: str, max_cache_tokens: int | None = None, engine: str = "auto"
+) -> Session:
     """A session over a model that Transformers has loaded; `source` names it in errors and notes.
 
-    Raises ModelError for a model that cannot generate text.
+    Raises ModelError for a model that cannot generate text, or that the engine 'native' cannot compute.
     """
+    from lmalgebra.models.fused import fuse_layers
+    from lmalgebra.models.native import use_kernels
     from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
 
     config = model.config.get_text_config()
@@ -173,9 +177,14 @@ def session_of(model: PreTrainedModel, source: str, max_cache_tokens: int | None
         raise ModelError(f"'{source}' is an encoder-decoder, which cannot be served.", "Use a decoder-only model.")
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 17)
     reason = why_not_served(model, context)
+    if reason and engine == "native":
+        raise ModelError(f"The engine 'native' cannot compute '{source}': {reason}.", "Use the engine 'torch'.")
     if reason:
         note = f"'{source}' is read anew at every step, which is exact but slow: {reason}."
         return RecomputeSession(model, context, note)
+    if engine == "native":
+        use_kernels(model)
+    fuse_layers(model)
     smallest = SMALLEST_PASS if pack_linears(model) else 1
     return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model), smallest)
 

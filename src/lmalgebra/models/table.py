@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lmalgebra.errors import ModelError, PromptError
+from lmalgebra.errors import CacheFullError, ModelError, PromptError
 from lmalgebra.models.base import (
     LanguageModel,
     Message,
@@ -27,6 +26,8 @@ from lmalgebra.models.base import (
     Tokenizer,
     check_length,
     check_rewind,
+    fork_length,
+    wanted_logits,
 )
 
 END = "<end>"
@@ -109,59 +110,101 @@ def _logprobs(table: TableModel, context: tuple[int, ...]) -> Tensor:
     return torch.tensor(scores, dtype=torch.float64).log_softmax(-1)
 
 
-class TableSession(Session):
-    """Rows of a `TableModel`; `computed` counts the tokens read, to show what forking saves."""
+@dataclass(eq=False)
+class _TableRow:
+    """A row's tokens, of which the first `read` are read, and for how many space is taken."""
 
-    def __init__(self, table: TableModel, context_length: int = CONTEXT_LENGTH) -> None:
+    tokens: list[int]
+    room: int
+    read: int = 0
+
+    @property
+    def space(self) -> int:
+        return max(self.room, len(self.tokens))
+
+
+class TableSession(Session):
+    """Rows of a `TableModel`; `computed` counts the tokens read, to show what forking saves.
+
+    With `max_cache_tokens` it refuses rows as a session with a cache of so many tokens does, to the token.
+    """
+
+    def __init__(
+        self, table: TableModel, context_length: int = CONTEXT_LENGTH, max_cache_tokens: int | None = None
+    ) -> None:
         self._table = table
-        self._rows: RowTable[list[int]] = RowTable()
-        self._read: dict[Row, int] = {}
+        self._rows: RowTable[_TableRow] = RowTable()
+        self._max_tokens = max_cache_tokens
+        self._used = 0
         self.context_length = context_length
         self.vocabulary_size = len(table.pieces)
         self.device = torch.device("cpu")
         self.computed = 0
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+    @property
+    def room_left(self) -> int | None:
+        return None if self._max_tokens is None else self._max_tokens - self._used
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
         if adapter is not None:
             raise ModelError(f"The adapter '{adapter}' cannot be used: a toy model has none.")
         check_length(len(tokens), self.context_length)
-        row = self._rows.add(list(tokens))
-        self._read[row] = 0
-        return row
+        return self._add(_TableRow(list(tokens), min(room, self.context_length)))
 
-    def fork(self, row: Row) -> Row:
-        self.extend({row: ()})
-        twin = self._rows.add(list(self._rows[row]))
-        self._read[twin] = self._read[row]
-        return twin
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        original = self._rows[row]
+        length = fork_length(length, len(original.tokens))
+        if original.read < length:
+            self.extend({row: ()})
+        return self._add(_TableRow(original.tokens[:length], min(room, self.context_length), read=length))
 
-    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
-        after = {row: [*self._rows[row], *new] for row, new in tokens.items()}
+    def _add(self, row: _TableRow) -> Row:
+        self._take(row.space)
+        return self._rows.add(row)
+
+    def _take(self, space: int) -> None:
+        if self._max_tokens is not None and self._used + space > self._max_tokens:
+            raise CacheFullError(
+                f"The toy's cache is full: it holds {self._used} of at most {self._max_tokens} tokens "
+                f"and {space} more are needed.",
+                "Run fewer samples at once, shorten the prompt, or raise the session's cache limit.",
+            )
+        self._used += space
+
+    def park(self, row: Row) -> None:
+        parked = self._rows[row]
+        self._used -= parked.space - len(parked.tokens)
+        parked.room = 0
+
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
+        rows = {row: self._rows[row] for row in tokens}
+        after = {row: [*held.tokens, *tokens[row]] for row, held in rows.items()}
         for held in after.values():
             check_length(len(held), self.context_length)
-        results = {row: self._logits(after[row], len(new), logits) for row, new in tokens.items()}
-        for row, held in after.items():
-            self.computed += len(held) - self._read[row]
-            self._rows[row], self._read[row] = held, len(held)
+        results = {row: self._logits(after[row], count) for row, count in wanted_logits(tokens, wanted).items()}
+        self._take(sum(max(0, len(after[row]) - held.space) for row, held in rows.items()))
+        for row, held in rows.items():
+            self.computed += len(after[row]) - held.read
+            held.tokens, held.read = after[row], len(after[row])
         return results
 
-    def _logits(self, held: list[int], new: int, logits: Literal["all", "last"]) -> Tensor:
-        wanted = min(1, new) if logits == "last" else new
+    def _logits(self, held: list[int], wanted: int) -> Tensor:
         found = [self._table.logprobs(held[: end + 1]) for end in range(len(held) - wanted, len(held))]
         return torch.stack(found) if found else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
 
     def rewind(self, row: Row, length: int) -> None:
         held = self._rows[row]
-        check_rewind(length, len(held))
-        del held[length:]
-        self._read[row] = min(self._read[row], length)
+        check_rewind(length, len(held.tokens))
+        self._used -= held.space
+        del held.tokens[length:]
+        self._used += held.space
+        held.read = min(held.read, length)
 
     def close(self, row: Row) -> None:
-        self._rows.remove(row)
-        del self._read[row]
+        self._used -= self._rows.remove(row).space
 
     def length(self, row: Row) -> int:
-        return len(self._rows[row])
+        return len(self._rows[row].tokens)
 
 
 class TableTokenizer(Tokenizer):

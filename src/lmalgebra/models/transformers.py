@@ -7,7 +7,6 @@ whether an architecture is one of them by comparing with the model's own forward
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from lmalgebra.errors import ModelError
 from lmalgebra.models import attention
 from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
-from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind
+from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length, wanted_logits
 from lmalgebra.models.kv_cache import CachedRow, KVCache
 
 PASS_TOKENS = 1024
@@ -49,16 +48,30 @@ class TransformersSession(Session):
         self.context_length = context_length
         self.vocabulary_size = int(model.get_output_embeddings().out_features)
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+    @property
+    def room_left(self) -> int:
+        return self.cache.max_tokens - self.cache.used_tokens
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
         refuse_adapter(adapter)
         check_length(len(tokens), self.context_length)
-        return self._rows.add(CachedRow(list(tokens)))
+        row = CachedRow(list(tokens))
+        self.cache.reserve(row, self._space(room, len(tokens)))
+        return self._rows.add(row)
 
-    def fork(self, row: Row) -> Row:
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         original = self._rows[row]
-        if original.cached < len(original.tokens):
+        length = fork_length(length, len(original.tokens))
+        if original.cached < length:
             self.extend({row: ()})
-        return self._rows.add(self.cache.fork(original))
+        return self._rows.add(self.cache.fork(original, length, self._space(room, length)))
+
+    def _space(self, room: int, held: int) -> int:
+        """Tokens that a row of `held` tokens takes space for from its beginning."""
+        return min(max(room, held), self.context_length) if room else 0
+
+    def park(self, row: Row) -> None:
+        self.cache.park(self._rows[row])
 
     def rewind(self, row: Row, length: int) -> None:
         kept = self._rows[row]
@@ -73,18 +86,18 @@ class TransformersSession(Session):
         return len(self._rows[row].tokens)
 
     @torch.inference_mode()
-    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
-        work = {row: _Work(self._rows[row], new, logits) for row, new in tokens.items()}
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
+        counts = wanted_logits(tokens, wanted)
+        work = {row: _Work(self._rows[row], new, counts[row]) for row, new in tokens.items()}
         for item in work.values():
             check_length(len(item.tokens), self.context_length)
-        for item in work.values():
-            self.cache.reserve(item.row, len(item.tokens))
+        self.cache.reserve_all({item.row: len(item.tokens) for item in work.values()})
         by_row = {id(item.row): item for item in work.values()}
         for pieces in _passes(work.values()):
             self._run(pieces, by_row)
         for item in work.values():
             item.row.tokens, item.row.cached = item.tokens, len(item.tokens)
-        return {row: item.result(self.vocabulary_size) for row, item in work.items()}
+        return {row: item.result(self.vocabulary_size, self.device) for row, item in work.items()}
 
     def _run(self, pieces: list[Piece], by_row: dict[int, "_Work"]) -> None:
         """One forward pass; each row's wanted logits are added to its work."""
@@ -121,16 +134,16 @@ class TransformersSession(Session):
 class _Work:
     """What one `extend` does to one row: its tokens when done, and the logits gathered on the way."""
 
-    def __init__(self, row: CachedRow, new: Sequence[int], logits: Literal["all", "last"]) -> None:
+    def __init__(self, row: CachedRow, new: Sequence[int], wanted: int) -> None:
         self.row = row
         self.tokens = row.tokens + list(new)
-        self.first_wanted = len(self.tokens) - (min(1, len(new)) if logits == "last" else len(new))
+        self.first_wanted = len(self.tokens) - wanted
         self.logits: list[Tensor] = []
 
-    def result(self, vocabulary_size: int) -> Tensor:
+    def result(self, vocabulary_size: int, device: torch.device) -> Tensor:
         parts = [part for part in self.logits if len(part)]
         if not parts:
-            return torch.empty(0, vocabulary_size)
+            return torch.empty(0, vocabulary_size, device=device)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -163,13 +176,14 @@ class RecomputeSession(Session):
         self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
         self.notes = (note,)
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
         refuse_adapter(adapter)
         check_length(len(tokens), self.context_length)
         return self._rows.add(list(tokens))
 
-    def fork(self, row: Row) -> Row:
-        return self._rows.add(list(self._rows[row]))
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        held = self._rows[row]
+        return self._rows.add(held[: fork_length(length, len(held))])
 
     def rewind(self, row: Row, length: int) -> None:
         check_rewind(length, len(self._rows[row]))
@@ -182,19 +196,18 @@ class RecomputeSession(Session):
         return len(self._rows[row])
 
     @torch.inference_mode()
-    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         full = {row: self._rows[row] + list(new) for row, new in tokens.items()}
         for after in full.values():
             check_length(len(after), self.context_length)
-        results = {row: self._read(full[row], len(new), logits) for row, new in tokens.items()}
+        results = {row: self._read(full[row], count) for row, count in wanted_logits(tokens, wanted).items()}
         for row, after in full.items():
             self._rows[row][:] = after
         return results
 
-    def _read(self, tokens: list[int], new: int, logits: Literal["all", "last"]) -> Tensor:
-        wanted = min(1, new) if logits == "last" else new
+    def _read(self, tokens: list[int], wanted: int) -> Tensor:
         if not wanted:
-            return torch.empty(0, self.vocabulary_size)
+            return torch.empty(0, self.vocabulary_size, device=self.device)
         out = plain_logits(self._model, tokens)[len(tokens) - wanted :]
         return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
 
