@@ -22,7 +22,7 @@ from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
     from lmalgebra.api import Models, load, voice
-    from lmalgebra.decoding import ComposedVoice
+    from lmalgebra.decoding import ComposedVoice, Service
 
 __version__ = version("lmalgebra")
 
@@ -31,6 +31,7 @@ __all__ = [
     "LmalgebraError",
     "Model",
     "Models",
+    "Service",
     "Voice",
     "decay",
     "intersection",
@@ -49,6 +50,7 @@ __all__ = [
 _NEEDS_TORCH = {
     "ComposedVoice": "lmalgebra.decoding",
     "Models": "lmalgebra.api",
+    "Service": "lmalgebra.decoding",
     "load": "lmalgebra.api",
     "voice": "lmalgebra.api",
 }

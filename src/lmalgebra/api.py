@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, Voice, load_voice
@@ -14,17 +15,19 @@ class Models:
 
     def __init__(self, report: Callable[[str], None] = lambda sentence: None) -> None:
         self._loaded: dict[tuple[str, ...], LanguageModel] = {}
+        self._loading = Lock()  # several threads may ask at once
         self.report = report
 
     def __call__(self, model: Model) -> LanguageModel:
         """The loaded model of a description. Raises ModelError."""
         from lmalgebra.models.loading import load
 
-        if model.weights not in self._loaded:
-            self._loaded[model.weights] = load(
-                model.source, engine=model.engine, dtype=model.dtype, device=model.device, report=self.report
-            )
-        return self._loaded[model.weights]
+        with self._loading:
+            if model.weights not in self._loaded:
+                self._loaded[model.weights] = load(
+                    model.source, engine=model.engine, dtype=model.dtype, device=model.device, report=self.report
+                )
+            return self._loaded[model.weights]
 
     def unload(self) -> None:
         """Let go of all weights; voices that use them keep them."""
@@ -35,18 +38,29 @@ shared_models = Models()
 """The weights that voices share unless they are given others."""
 
 
-def voice(formula: Formula | Voice, *, models: Models = shared_models, **settings: Any) -> ComposedVoice:
+def voice(
+    formula: Formula | Voice,
+    *,
+    models: Models = shared_models,
+    speculate: str | None = None,
+    draft: Formula | None = None,
+    **settings: Any,
+) -> ComposedVoice:
     """A voice that speaks by `formula`, with generation `settings` as its defaults (see GenerationSettings).
 
-    Nothing loads until it first speaks. Raises FormulaError when the formula has no distribution.
+    `speculate` ("off", "auto" or stages such as "small:4") and `draft` let a part of the formula, or another one, draft
+    for it: see ComposedVoice. Nothing loads until it first speaks. Raises FormulaError when the formula has no
+    distribution.
     """
     if isinstance(formula, Voice):
         described = Voice(formula.formula, formula.settings.replace(**settings), formula.terms, formula.models)
     else:
         described = Voice(formula, GenerationSettings().replace(**settings))
-    return ComposedVoice(described, models)
+    return ComposedVoice(described, models, speculate=speculate, draft=draft)
 
 
-def load(path: str | Path, *, models: Models = shared_models, **settings: Any) -> ComposedVoice:
+def load(
+    path: str | Path, *, models: Models = shared_models, speculate: str | None = None, **settings: Any
+) -> ComposedVoice:
     """The voice of a voice file. Raises VoiceError for a file that is missing or not as it should be."""
-    return voice(load_voice(Path(path)), models=models, **settings)
+    return voice(load_voice(Path(path)), models=models, speculate=speculate, **settings)

@@ -47,5 +47,9 @@ class CacheFullError(LmalgebraError):
     """A session has no room for another row or more tokens."""
 
 
+class BusyError(LmalgebraError):
+    """A service that takes no more requests, for now or because it is closed."""
+
+
 class MissingExtraError(LmalgebraError):
     """A feature whose optional dependency is not installed."""

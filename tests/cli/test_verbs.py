@@ -12,6 +12,7 @@ from lmalgebra import __version__, cli
 from lmalgebra.algebra import load_voice
 from lmalgebra.cli import showcase
 from lmalgebra.cli.voices import DEFAULT_MODEL, SYSTEM_PROMPTS, default_voice
+from lmalgebra.decoding import Piece
 from lmalgebra.models import catalog
 
 
@@ -228,5 +229,6 @@ def test_the_showcase_stands_side_by_side_where_there_is_room(width, beside):
 
 def test_the_showcase_grows_live_on_a_terminal():
     console = Console(width=120, file=StringIO(), force_terminal=True, color_system=None)
-    showcase._show_live(console, [iter(["a", "b"]), iter(["c"]), iter([])])
+    said = [(0, "a"), (1, "c"), (0, "b")]
+    showcase._show_live(console, [Piece(index, 0, text) for index, text in said])
     assert "│ ab " in console.file.getvalue()

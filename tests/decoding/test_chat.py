@@ -29,12 +29,12 @@ def speaker(chatty) -> ComposedVoice:
 @pytest.fixture
 def told(monkeypatch, speaker):
     """What each term was given to read, as text, at each prompt."""
-    session = speaker.decoder.sessions[0]
+    session = next(iter(speaker.loaded.sessions.values()))
     read, extend = [], session.extend
 
-    def listen(tokens, logits="all"):
-        read.extend(speaker.decoder.tokenizer._tokenizer.decode(new) for new in tokens.values() if len(new) > 1)
-        return extend(tokens, logits)
+    def listen(tokens, wanted=None):
+        read.extend(speaker.loaded.tokenizer._tokenizer.decode(new) for new in tokens.values() if len(new) > 1)
+        return extend(tokens, wanted)
 
     monkeypatch.setattr(session, "extend", listen)
     return read
@@ -45,13 +45,12 @@ def test_a_chat_tells_each_term_the_whole_conversation_under_its_own_system_prom
     first = chat.say("Hello.")
     chat.say("And now?")
     assert len(told) == 4
-    for text, system in zip(told, [*SYSTEMS.values()] * 2, strict=True):
+    for text, system in zip(told[:2], SYSTEMS.values(), strict=True):
         assert text.startswith(f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nHello.<|im_end|>")
-    for text in told[2:]:
-        said = (
-            f"<|im_start|>assistant\n{first}<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>\n<|im_start|>assistant\n"
-        )
-        assert text.endswith(said)
+    asked = "<|im_end|>\n<|im_start|>user\nAnd now?<|im_end|>\n<|im_start|>assistant\n"
+    for text in told[2:]:  # what was said before is not read again
+        assert text.endswith(asked)
+        assert (first + asked).endswith(text)
 
 
 def test_a_chat_remembers_what_both_said(speaker):
@@ -59,6 +58,16 @@ def test_a_chat_remembers_what_both_said(speaker):
     answers = [chat.say(text) for text in ("Hello.", "And now?")]
     assert [message["role"] for message in chat.messages] == ["user", "assistant"] * 2
     assert [message["content"] for message in chat.messages] == ["Hello.", answers[0], "And now?", answers[1]]
+
+
+def test_a_chat_keeps_its_rows_until_it_forgets_or_is_gone(speaker):
+    chat = speaker.chat()
+    chat.say("Hello.")
+    assert open_rows(speaker) == 2
+    chat.forget()
+    assert open_rows(speaker) == 0
+    chat.say("Hello.")
+    del chat
     assert open_rows(speaker) == 0
 
 

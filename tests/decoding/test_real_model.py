@@ -90,7 +90,7 @@ def test_terms_that_name_the_same_weights_load_them_once(described, models, smol
     again = la.model(str(smollm2), name="another", dtype="float32").term(name="third")
     one = la.voice(base + 0.5 * (formal - base), models=models)
     two = la.voice(0.5 * base + 0.5 * again, models=models)
-    assert len({id(session) for session in (*one.decoder.sessions, *two.decoder.sessions)}) == 1
+    assert len({id(session) for session in (*one.loaded.sessions.values(), *two.loaded.sessions.values())}) == 1
 
 
 def test_a_steered_voice_says_the_same_alone_and_among_others(described, models):

@@ -1,7 +1,7 @@
 """Small voices over real sessions that are watched: which rows are open, and how many tokens were given to read."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,14 +29,21 @@ class Watched(Session):
         self.most_rows = 0
         self.given = 0
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None) -> Row:
-        return self._opened(self.inner.open(tokens, adapter))
+    @property
+    def room_left(self) -> int | None:
+        return self.inner.room_left
 
-    def fork(self, row: Row) -> Row:
-        return self._opened(self.inner.fork(row))
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
+        return self._opened(self.inner.open(tokens, adapter, room))
 
-    def extend(self, tokens: Mapping[Row, Sequence[int]], logits: Literal["all", "last"] = "all") -> dict[Row, Tensor]:
-        found = self.inner.extend(tokens, logits)
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        return self._opened(self.inner.fork(row, length, room))
+
+    def park(self, row: Row) -> None:
+        self.inner.park(row)
+
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
+        found = self.inner.extend(tokens, wanted)
         self.given += sum(map(len, tokens.values()))
         return found
 
@@ -121,7 +128,7 @@ def recital(pieces: Sequence[str], prompt: str = "p", ends: bool = False) -> Lan
 
 
 def sessions(voice: ComposedVoice) -> list[Watched]:
-    return list(dict.fromkeys(voice.decoder.sessions))
+    return list(dict.fromkeys(voice.loaded.sessions.values()))
 
 
 def open_rows(voice: ComposedVoice) -> int:

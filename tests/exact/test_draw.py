@@ -9,6 +9,7 @@ import torch
 from chi_squared import FALSE_ALARM, p_value
 
 from lmalgebra.distributions import draw
+from lmalgebra.distributions.draw import BLOCK
 from lmalgebra.models.table import TableModel
 
 LARGEST = 1 - 2**-53
@@ -21,6 +22,8 @@ LAWS = {
     "with zeros at both ends": [0.0, 0.25, 0.0, 0.0, 0.5, 0.25, 0.0],
     "with rare tokens": [1e-9, 0.5, 1e-15, 0.5 - 1e-9 - 1e-15],
     "peaked": [1 - 3e-4, 1e-4, 1e-4, 1e-4],
+    "of several blocks": TableModel(tuple(map(str, range(2 * BLOCK + 9))), "0", seed=5).logprobs([1]).exp().tolist(),
+    "of blocks without any share": [0.0] * BLOCK + [0.0, 0.25] + [0.0] * BLOCK + [0.75] + [0.0] * (BLOCK - 3),
 }
 
 

@@ -1,7 +1,6 @@
 """The part of a formula that some of its terms say without the others, which drafts for the whole.
 
-Source: speculative sampling with several models, model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479),
-section 4.
+Source: speculative sampling with several models, model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479).
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ def chat(
     dtype: options.Dtype = None,
     device: options.Device = None,
     engine: options.Engine = None,
+    speculate: options.Speculate = None,
+    draft: options.Draft = None,
 ) -> None:
     """Talk with a voice. /formula TEXT changes the formula, /forget starts anew, /quit or end of input ends."""
     changes = given(
@@ -48,7 +50,8 @@ def chat(
         stop=stop,
         seed=seed,
     )
-    talk = _Talk(chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine), changes)
+    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
+    talk = _Talk(chosen, changes, speculate=speculate, draft=draft)
     try:
         while (line := _heard()) is not None and line.strip() != "/quit":
             talk.take(line)
@@ -60,9 +63,10 @@ def chat(
 class _Talk:
     """A conversation whose formula may change on the way; weights load once."""
 
-    def __init__(self, voice: "Voice", changes: dict[str, Any]) -> None:
+    def __init__(self, voice: "Voice", changes: dict[str, Any], **drafting: str | None) -> None:
         self._voice = voice
         self._changes = changes
+        self._drafting = drafting
         self._models = model_registry()
         self._chat = self._opened(voice)
         say(f"{voice.formula}\n{HELP}")
@@ -99,8 +103,8 @@ class _Talk:
         print(flush=True)
 
     def _opened(self, voice: "Voice") -> "Chat":
-        composed = open_voice(voice, self._models)
-        composed.decoder  # noqa: B018  loads now, so that a voice that cannot speak is refused before anyone talks
+        composed = open_voice(voice, self._models, **self._drafting)
+        composed.loaded  # noqa: B018  loads now, so that a voice that cannot speak is refused before anyone talks
         return composed.chat(**self._changes)
 
 

@@ -90,7 +90,7 @@ def _load(voice: "Voice") -> None:
 
     models = model_registry()
     composed = open_voice(voice, models)
-    tokenizer = composed.decoder.tokenizer  # loads everything, and raises unless all vocabularies agree
+    tokenizer = composed.loaded.tokenizer  # loads everything, and raises unless all vocabularies agree
     used = [leaf.description.model for leaf in composed.plan.leaves if isinstance(leaf.description, ModelTerm)]
     lines = ["", "loaded"]
     for model in dict.fromkeys(used):

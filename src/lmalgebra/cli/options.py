@@ -100,6 +100,20 @@ Engine = Annotated[
 Batch = Annotated[
     int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")
 ]
+Speculate = Annotated[
+    str | None,
+    _option(
+        _RUNNING,
+        "--speculate",
+        text="Let a part of the formula draft: off, auto (measured), or stages such as 'small:4' or 'prompt:8' (copy "
+        "from the context). Texts keep their law. Default: off.",
+        metavar="off|auto|STAGES",
+    ),
+]
+Draft = Annotated[
+    str | None,
+    _option(_RUNNING, "--draft", text="A formula over the voice's terms that drafts for its own.", metavar="TEXT"),
+]
 
 
 def given(**options: Any) -> dict[str, Any]:

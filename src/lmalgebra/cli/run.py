@@ -1,7 +1,8 @@
 """`lmalgebra run`: generate text with a voice."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,9 +19,11 @@ from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
-    from lmalgebra.algebra import GenerationSettings, Voice
-    from lmalgebra.decoding import Request
+    from lmalgebra.algebra import GenerationSettings
+    from lmalgebra.decoding import ComposedVoice, Request
     from lmalgebra.decoding.composed import Prompt
+
+    Opened = Callable[[], ComposedVoice]
 
 _IN, _OUT = "Prompts", "Output"
 
@@ -65,6 +68,8 @@ def run(
     device: options.Device = None,
     engine: options.Engine = None,
     batch: options.Batch = None,
+    speculate: options.Speculate = None,
+    draft: options.Draft = None,
 ) -> None:
     """Generate text. Without any argument: one prompt under three formulas, side by side.
 
@@ -84,7 +89,7 @@ def run(
     )
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
-    asked = (voice, formula, prompt, prompts, output, samples, batch)
+    asked = (voice, formula, prompt, prompts, output, samples, batch, speculate, draft)
     chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
     if not json and all(option is None for option in asked):
         from lmalgebra.cli.showcase import show
@@ -92,35 +97,32 @@ def run(
         return show(chosen, changes)
     settings = chosen.settings.replace(**changes)
     source = read_prompts(prompt, prompts)
+    opened = partial(open_voice, chosen, model_registry(), batch, speculate, draft)
     if output is not None:
-        return _save(chosen, settings, source, SamplesFile(output, resume), batch)
-    _print(chosen, settings, source, json, batch)
+        return _save(opened, settings, source, SamplesFile(output, resume))
+    _print(opened, settings, source, json)
 
 
-def _print(
-    voice: "Voice", settings: "GenerationSettings", prompts: "Iterable[Prompt]", as_json: bool, batch: int | None
-) -> None:
+def _print(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", as_json: bool) -> None:
     alone = isinstance(prompts, list) and len(prompts) == 1 and settings.samples == 1
     results = PrintedJson() if as_json else StreamedText() if alone else HeadedTexts(settings.samples > 1)
     work = _Work(prompts, settings, Finished())
     try:
-        _speak(voice, work, results, batch, bar=_is_piped() and not alone)
+        _speak(opened, work, results, bar=_is_piped() and not alone)
     except KeyboardInterrupt:
         line_break = "\n" if isinstance(results, StreamedText) else ""
         say(f"{line_break}Stopped; {_samples(results.finished)} finished.")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _save(
-    voice: "Voice", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: SamplesFile, batch: int | None
-) -> None:
+def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: SamplesFile) -> None:
     work = _Work(prompts, settings, file.finished)
     if file.count:
         left = "" if work.total is None else f"; {work.total:,} to go"
         say(f"{file.path} holds {_samples(file.count)}{left}.")
     results = SavedJson(file)
     try:
-        _speak(voice, work, results, batch, bar=True)
+        _speak(opened, work, results, bar=True)
     except (KeyboardInterrupt, LmalgebraError) as stop:
         say(f"Stopped; {file.path} keeps {_samples(file.count)}. The same command with --resume goes on.")
         if isinstance(stop, LmalgebraError):
@@ -143,18 +145,18 @@ class _Work:
             self.total = sum(request.settings.samples for request in self.requests)
 
 
-def _speak(voice: "Voice", work: _Work, results: Results, batch: int | None, bar: bool) -> None:
-    """Generate everything; `batch` limits the samples in progress at once."""
+def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
+    """Generate everything with the voice that `opened` gives; say what speculation did, if it was asked for."""
     from lmalgebra.decoding import Piece, Refusal, left_out
 
     requests = iter(work.requests)
     first = next(requests, None)  # before the weights load: there may be nothing to do, or a bad first line
     if first is None:
         return
-    decoder = open_voice(voice, model_registry(), batch).decoder
+    composed = opened()
     refusals: list[Refusal] = []
     with progress_bar(work.total, bar) as advance:
-        for event in decoder.run(chain([first], requests)):
+        for event in composed.run(chain([first], requests)):
             if isinstance(event, Piece):
                 results.piece(event.text)
             elif isinstance(event, Refusal):
@@ -162,7 +164,8 @@ def _speak(voice: "Voice", work: _Work, results: Results, batch: int | None, bar
             else:
                 results.sample(work.asked[event.index], event)
                 advance()
-
+    if composed.speculates:
+        say(str(composed.speculation))
     if refusals:
         raise refusals[0].error if len(work.asked) == 1 else left_out(refusals)
 

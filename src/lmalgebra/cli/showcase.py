@@ -1,8 +1,7 @@
 """What `lmalgebra run` shows without arguments: one prompt under three weights of one formula, side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from lmalgebra.cli.voices import model_registry, open_voice, with_formula
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from lmalgebra.algebra import Voice
+    from lmalgebra.decoding import Piece
 
 PROMPT = "What is the moon?"
 FORMULAS = ("base", "base + 0.6 * (pirate - base)", "base + 1.2 * (pirate - base)")
@@ -29,35 +29,40 @@ def show(voice: "Voice", changes: dict[str, Any]) -> None:
     """Speak PROMPT under FORMULAS with the terms of `voice`, whose weights load once. `changes` override SETTINGS."""
     from rich.console import Console
 
+    from lmalgebra.decoding.composed import speak_together
+
     voice = replace(voice, settings=voice.settings.replace(**(SETTINGS | changes)))
     models = model_registry()
-    streams = [open_voice(with_formula(voice, formula), models).stream(PROMPT) for formula in FORMULAS]
+    pieces = speak_together([open_voice(with_formula(voice, formula), models) for formula in FORMULAS], PROMPT)
     console = Console(highlight=False)
     if console.is_terminal:
-        _show_live(console, streams)
+        _show_live(console, pieces)
     else:
-        _print_blocks(streams)
+        _print_blocks(pieces)
     print("", *NEXT, sep="\n")
 
 
-def _print_blocks(streams: list[Iterator[str]]) -> None:
-    """One text after another, for a pipe or a file."""
-    print(f"{PROMPT}")
-    for formula, stream in zip(FORMULAS, streams, strict=True):
-        print(f"\n── {formula} ──")
-        for piece in stream:
-            print(piece, end="", flush=True)
-        print(flush=True)
+def _print_blocks(pieces: "Iterable[Piece]") -> None:
+    """One text after another, for a pipe or a file; the first as it comes."""
+    texts = [""] * len(FORMULAS)
+    print(f"{PROMPT}\n\n── {FORMULAS[0]} ──")
+    for piece in pieces:
+        texts[piece.index] += piece.text
+        if piece.index == 0:
+            print(piece.text, end="", flush=True)
+    for formula, text in zip(FORMULAS[1:], texts[1:], strict=True):
+        print(f"\n\n── {formula} ──\n{text}", end="")
+    print(flush=True)
 
 
-def _show_live(console: "Console", streams: list[Iterator[str]]) -> None:
-    """All texts growing at once, a token of each in turn."""
+def _show_live(console: "Console", pieces: "Iterable[Piece]") -> None:
+    """All texts growing at once."""
     from rich.live import Live
 
-    texts = [""] * len(streams)
+    texts = [""] * len(FORMULAS)
     with Live(console=console, refresh_per_second=12) as live:
-        for pieces in zip_longest(*streams, fillvalue=""):
-            texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+        for piece in pieces:
+            texts[piece.index] += piece.text
             live.update(_layout(texts, console.width))
 
 

@@ -91,11 +91,21 @@ def model_registry() -> "Models":
     return Models(say)
 
 
-def open_voice(voice: "Voice", models: "Models", batch: int | None = None) -> "ComposedVoice":
-    """The voice ready to load its weights; `batch` limits its samples in progress. Raises LmalgebraError."""
+def open_voice(
+    voice: "Voice",
+    models: "Models",
+    batch: int | None = None,
+    speculate: str | None = None,
+    draft: str | None = None,
+) -> "ComposedVoice":
+    """The voice ready to load its weights; `batch` limits its samples in progress, and `draft` is a formula over its
+    terms, as text. Raises LmalgebraError.
+    """
+    from lmalgebra.algebra import parse
     from lmalgebra.decoding import ComposedVoice
-    from lmalgebra.decoding.batch import MAX_SAMPLES
+    from lmalgebra.decoding.scheduler import MAX_SAMPLES
 
     if batch is not None and batch < 1:
         raise DecodingError(f"--batch {batch} leaves no sample in progress.", "Give a whole number of at least 1.")
-    return ComposedVoice(voice, models, batch or MAX_SAMPLES)
+    drafting = None if draft is None else parse(draft, {term.name: term for term in voice.terms})
+    return ComposedVoice(voice, models, batch or MAX_SAMPLES, speculate, drafting)

@@ -3,12 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
+from weakref import finalize
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
-from lmalgebra.decoding.batch import MAX_SAMPLES, Decoder, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.context import conversation
+from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.plan import Plan
+from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
+from lmalgebra.decoding.scheduler import MAX_SAMPLES, Scheduler
+from lmalgebra.decoding.score import score
+from lmalgebra.decoding.speculation import SpeculationReport
+from lmalgebra.decoding.stages import AUTO, DEFAULT_LOOKAHEAD, DRAFT, OFF, parse_chain
 from lmalgebra.errors import DecodingError, LmalgebraError, PromptError, VocabularyError, VoiceError
 from lmalgebra.models.base import LanguageModel, Message, vocabulary_difference
 
@@ -45,17 +52,29 @@ class ComposedVoice:
     """A formula whose models can be loaded, and the settings it speaks with.
 
     `open_model` turns a model's description into weights; it is asked once for each model when the voice first
-    speaks, and may share weights between voices. Raises FormulaError when the formula has no distribution.
+    speaks, and may share weights between voices. `speculate` is "off", "auto" or stages as in `decoding.stages`, and
+    `draft` a formula that drafts: texts keep their law, and come sooner where drafts are good. Raises FormulaError
+    when a formula has no distribution, DecodingError for stages that it does not have.
     """
 
     def __init__(
-        self, voice: Voice, open_model: Callable[[Model], LanguageModel], max_samples: int = MAX_SAMPLES
+        self,
+        voice: Voice,
+        open_model: Callable[[Model], LanguageModel],
+        max_samples: int = MAX_SAMPLES,
+        speculate: str | None = None,
+        draft: Formula | None = None,
     ) -> None:
         self.voice = voice
         self.plan = Plan(voice.formula)
+        self.max_samples = max_samples
+        self._draft = None if draft is None else Plan(draft)
+        self._speculate = speculate or (OFF if draft is None else f"{DRAFT}:{DEFAULT_LOOKAHEAD}")
+        if self._speculate.strip() != AUTO:
+            parse_chain(self._speculate, self.plan, self._draft)
         self._open_model = open_model
-        self._max_samples = max_samples
-        self._decoder: Decoder | None = None
+        self._loaded: LoadedFormula | None = None
+        self._loading = Lock()  # several threads may ask at once
 
     @property
     def formula(self) -> Formula:
@@ -69,16 +88,29 @@ class ComposedVoice:
         return f"ComposedVoice({str(self.formula)!r})"
 
     @property
-    def decoder(self) -> Decoder:
-        """The decoder over this voice's models, which are loaded now if they are not yet.
+    def loaded(self) -> LoadedFormula:
+        """The formula with this voice's models, which are loaded now if they are not yet.
 
         Raises ModelError when one cannot be loaded and VocabularyError when two do not share a vocabulary.
         """
-        if self._decoder is None:
-            models = {leaf: self._open_model(_model_of(leaf)) for leaf in self.plan.leaves}
-            _require_one_vocabulary(models)
-            self._decoder = Decoder(self.plan, models, self._max_samples)
-        return self._decoder
+        with self._loading:
+            if self._loaded is None:
+                drafting = () if self._draft is None else self._draft.leaves
+                leaves = dict.fromkeys((*self.plan.leaves, *drafting))
+                models = {leaf: self._open_model(_model_of(leaf)) for leaf in leaves}
+                _require_one_vocabulary(models)
+                self._loaded = LoadedFormula(self.plan, models, self._speculate, self._draft)
+            return self._loaded
+
+    @property
+    def speculates(self) -> bool:
+        """Whether anything may draft for this voice."""
+        return self._speculate.strip() != OFF
+
+    @property
+    def speculation(self) -> SpeculationReport:
+        """What speculation did for this voice so far: stages, acceptance, and calls of each term per token."""
+        return self.loaded.speculation.report()
 
     def generate(self, prompt: Prompt, **settings: Any) -> Generation:
         """Say something after `prompt`, a text or a conversation.
@@ -111,8 +143,8 @@ class ComposedVoice:
         """
         if not continuation:
             raise PromptError("The continuation is empty.", "Give at least one character to score.")
-        tokens, logprobs = self.decoder.score(conversation(prompt), continuation)
-        pieces = tuple(self.decoder.tokenizer.decode([token]) for token in tokens)
+        tokens, logprobs = score(self.loaded, conversation(prompt), continuation)
+        pieces = tuple(self.loaded.tokenizer.decode([token]) for token in tokens)
         return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
 
     def chat(self, **settings: Any) -> "Chat":
@@ -123,18 +155,39 @@ class ComposedVoice:
         """Write the voice file. Raises VoiceError when it cannot be written."""
         save_voice(self.voice, Path(path))
 
-    def _run(self, prompts: Iterable[Prompt], settings: GenerationSettings) -> Iterator[Piece | Sample | Refusal]:
-        requests = (Request(index, conversation(prompt), settings) for index, prompt in enumerate(prompts))
-        return self.decoder.run(requests)
+    def run(self, requests: Iterable[Request]) -> Iterator[Event]:
+        """Everything that comes of `requests`, which are taken as there is room. Rows are closed however this ends."""
+        return Scheduler(self.max_samples).run(self.loaded, requests)
+
+    def _run(self, prompts: Iterable[Prompt], settings: GenerationSettings) -> Iterator[Event]:
+        return self.run(Request(index, conversation(prompt), settings) for index, prompt in enumerate(prompts))
+
+
+def speak_together(voices: Sequence[ComposedVoice], prompt: Prompt) -> Iterator[Piece]:
+    """What each of `voices` says after `prompt`, all at once; a piece's `index` is its voice's place.
+
+    Voices over the same weights share every pass. Raises as `ComposedVoice.generate`.
+    """
+    scheduler = Scheduler()
+    for index, voice in enumerate(voices):
+        settings = _for_one_sample(voice.settings, {})
+        scheduler.add(voice.loaded, Request(index, conversation(prompt), settings))
+    try:
+        while scheduler.busy:
+            yield from (event for event in _answered(iter(scheduler.step())) if isinstance(event, Piece))
+    finally:
+        scheduler.close()
 
 
 class Chat:
-    """A growing conversation with a voice."""
+    """A growing conversation with a voice. What was said stays read, so that an answer begins at once."""
 
     def __init__(self, voice: ComposedVoice, settings: GenerationSettings) -> None:
         self._voice = voice
         self._settings = settings
+        self._scheduler = Scheduler(max_samples=1, kept_rows=len(voice.plan.leaves))
         self.messages: tuple[Message, ...] = ()
+        finalize(self, self._scheduler.close)
 
     def say(self, text: str) -> str:
         """Say something and get the answer; both are remembered."""
@@ -144,9 +197,9 @@ class Chat:
         """Like `say`, in pieces. An answer that is not read to its end is remembered as far as it was."""
         asked = (*self.messages, Message(role="user", content=text))
         settings = replace(self._settings, seed=self._settings.seed + len(self.messages))
-        said = ""
+        request, said = Request(0, conversation(asked), settings), ""
         try:
-            for event in _answered(self._voice.decoder.run([Request(0, conversation(asked), settings)])):
+            for event in _answered(self._scheduler.run(self._voice.loaded, [request])):
                 if isinstance(event, Piece):
                     said += event.text
                     yield event.text
@@ -156,10 +209,11 @@ class Chat:
 
     def forget(self) -> None:
         """Start anew."""
+        self._scheduler.close()
         self.messages = ()
 
 
-def _answered(events: Iterator[Piece | Sample | Refusal]) -> Iterator[Piece | Sample]:
+def _answered(events: Iterator[Event]) -> Iterator[Piece | Sample]:
     """The events of a request that must be answered: a refusal is raised."""
     for event in events:
         if isinstance(event, Refusal):
@@ -167,7 +221,7 @@ def _answered(events: Iterator[Piece | Sample | Refusal]) -> Iterator[Piece | Sa
         yield event
 
 
-def _samples(events: Iterator[Piece | Sample | Refusal]) -> Iterator[Sample]:
+def _samples(events: Iterator[Event]) -> Iterator[Sample]:
     """The samples; the first refusal is raised when there are no more."""
     refusals: list[Refusal] = []
     for event in events:

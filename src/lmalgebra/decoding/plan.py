@@ -48,15 +48,15 @@ class Plan:
     def logprobs(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> Tensor:
         """The formula's log-probabilities `[rows, vocabulary]`.
 
-        `scores` holds for each leaf its normalised log-probabilities (a bias: its scores), `[rows, vocabulary]`;
+        `scores` holds for each leaf its logits or log-probabilities (a bias: its scores), `[rows, vocabulary]`;
         `positions` says how many tokens each row has generated. Raises DecodingError, naming the term that is to
         blame, when every token of a row is forbidden or a score is not a number.
         """
         evaluation = _Evaluation(scores, positions)
-        score = evaluation.score(self.simplified)
-        if not torch.isfinite(score.amax(-1)).all():
-            raise _no_token(self.simplified, evaluation, score)
-        return evaluation.normalised(self.simplified)
+        logprobs = evaluation.normalised(self.simplified, evaluation.loose_score)
+        if isinstance(self.simplified, Mix) and not torch.isfinite(logprobs.amax(-1)).all():
+            raise _no_token(self.simplified, evaluation, logprobs)
+        return logprobs
 
 
 class _Evaluation:
@@ -69,16 +69,24 @@ class _Evaluation:
         self._like = next(iter(scores.values()))
 
     def score(self, node: Formula) -> Tensor:
-        if isinstance(node, Term):
-            return self._leaves[node]
         if node not in self._known:
             self._known[node] = _SCORES[type(node)](self, node)
         return self._known[node]
 
-    def normalised(self, node: Formula) -> Tensor:
-        if isinstance(node, Term | Mix):
+    def loose_score(self, node: Formula) -> Tensor:
+        """A score up to a constant for each row, which normalising takes away: leaves need not be normalised first."""
+        if isinstance(node, Term):
+            return self._leaves[node]
+        if isinstance(node, Sum):
+            return self._sum(node, self.loose_score)
+        if isinstance(node, Scale):
+            return self._scale(node, self.loose_score)
+        return self.score(node)
+
+    def normalised(self, node: Formula, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
+        if isinstance(node, Mix) or (isinstance(node, Term) and scored is None):
             return self.score(node)
-        score = self.score(node)
+        score = (scored or self.score)(node)
         logprobs = tempered(score, self.weight(mass(node)))
         if torch.isnan(logprobs[:, 0]).any():  # one score that is infinite or no number, or no token: all are NaN
             raise _no_token(node, self, score)
@@ -95,18 +103,23 @@ class _Evaluation:
         weight = self.weight(node.weight)
         return torch.zeros_like(self._like) + weight
 
-    def _sum(self, node: Sum) -> Tensor:
+    def _leaf(self, node: Term) -> Tensor:
+        score = self._leaves[node]
+        return score.log_softmax(-1) if mass(node) == 1 else score
+
+    def _sum(self, node: Sum, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
+        scored = scored or self.score
         first, *others = node.operands
-        total = self.score(first)
+        total = scored(first)
         for operand in others:
             if isinstance(operand, Scale) and isinstance(operand.weight, float):
-                total = torch.add(total, self.score(operand.operand), alpha=operand.weight)
+                total = torch.add(total, scored(operand.operand), alpha=operand.weight)
             else:
-                total = total + self.score(operand)
+                total = total + scored(operand)
         return total
 
-    def _scale(self, node: Scale) -> Tensor:
-        weight, score = self.weight(node.weight), self.score(node.operand)
+    def _scale(self, node: Scale, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
+        weight, score = self.weight(node.weight), (scored or self.score)(node.operand)
         if isinstance(weight, float):
             return weight * score
         return torch.where(weight == 0, torch.zeros_like(score), weight * score)  # 0 times -inf counts as 0
@@ -131,6 +144,7 @@ class _Evaluation:
 
 
 _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
+    Term: _Evaluation._leaf,
     Constant: _Evaluation._constant,
     Sum: _Evaluation._sum,
     Scale: _Evaluation._scale,

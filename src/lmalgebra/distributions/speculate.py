@@ -5,7 +5,7 @@ A token is drawn from the draft and kept with `accept_probability`; otherwise an
 log-probabilities `[rows, vocabulary]`, -inf for what is impossible; all arithmetic is in float64. No input is changed.
 
 Sources: Leviathan, Kalman and Matias 2023, arXiv 2211.17192, section 2.3; Chen et al. 2023, arXiv 2302.01318. With one
-formula's parts as drafts: model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479), section 4.
+formula's parts as drafts: model arithmetic (Dekoninck et al., ICLR 2024, arXiv 2311.14479).
 """
 
 import torch

@@ -1,0 +1,70 @@
+"""Reuse of what rows have already read, between requests that begin alike."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from lmalgebra.models.base import Row, Session
+
+SHORTEST = 16
+"""Tokens that two contexts must share before copying them is worth while."""
+
+
+class KeptPrefixes:
+    """Rows of finished texts, kept for requests that begin like them: at most `most` rows, the latest used."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._rows: OrderedDict[tuple[Session, Row], list[int]] = OrderedDict()
+
+    def keep(self, session: Session, row: Row, tokens: list[int]) -> None:
+        """Take over `row`, which holds `tokens`."""
+        if not self._most:
+            session.close(row)
+            return
+        session.park(row)
+        self._rows[session, row] = tokens
+        if len(self._rows) > self._most:
+            self.drop()
+
+    def drop(self) -> bool:
+        """Give back the row that was not used for longest; False when there is none."""
+        if not self._rows:
+            return False
+        (session, row), _ = self._rows.popitem(last=False)
+        session.close(row)
+        return True
+
+    def best(self, session: Session, context: Sequence[int]) -> tuple[Row | None, int]:
+        """The row that begins most like `context`, and how many tokens they share."""
+        known = [(row, tokens) for (its, row), tokens in self._rows.items() if its is session]
+        row, shared = most_alike(known, context)
+        if row is not None:
+            self._rows.move_to_end((session, row))
+        return row, shared
+
+    def close(self) -> None:
+        """Give all rows back."""
+        while self.drop():
+            pass
+
+
+def most_alike(rows: Iterable[tuple[Row, Sequence[int]]], context: Sequence[int]) -> tuple[Row | None, int]:
+    """The row whose tokens begin most like `context`, and how many they share."""
+    best: tuple[Row | None, int] = (None, 0)
+    for row, tokens in rows:
+        shared = common_length(tokens, context)
+        if shared > best[1]:
+            best = row, shared
+    return best
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    alike, limit = 0, min(len(first), len(second))
+    while alike < limit:
+        middle = (alike + limit + 1) // 2
+        if first[alike:middle] == second[alike:middle]:
+            alike = middle
+        else:
+            limit = middle - 1
+    return alike
