@@ -20,6 +20,11 @@ NAMES = ("base", "formal", "terse", "other")
 TABLES = {name: TableModel(("a", "b", "c", "<end>"), seed=seed) for seed, name in enumerate(NAMES, 21)}
 
 
+def slow(*chains: str) -> list:
+    """Chains that are left to `-m slow`."""
+    return [pytest.param(chain, marks=pytest.mark.slow) for chain in chains]
+
+
 def generated(speculate: str, formula: str = FORMULA, samples: int = 20_000, **settings) -> Counter:
     """How often each text was said, and why it ended."""
     draft = "other + 0.5 * base" if speculate in ("auto", "draft:2") else None
@@ -33,12 +38,12 @@ def law() -> Law:
     return expected_law(TABLES, FORMULA, PROMPT, max_new_tokens=LENGTH)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("speculate", ["base:2", "base:1 > base,formal:2", "prompt:2", "draft:2", "auto"])
+@pytest.mark.parametrize("speculate", ["base:2", *slow("base:1 > base,formal:2", "prompt:2", "draft:2", "auto")])
 def test_texts_follow_the_law(speculate, law):
     assert p_value(generated(speculate), law) > FALSE_ALARM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speculate", ["base:2", "prompt:2 > base:1"])
 def test_texts_follow_the_law_of_their_settings(speculate):
     settings = {"temperature": 0.7, "top_p": 0.9, "repetition_penalty": 1.2, "min_new_tokens": 2}
@@ -46,6 +51,7 @@ def test_texts_follow_the_law_of_their_settings(speculate):
     assert p_value(generated(speculate, samples=FEWER, **settings), expected) > FALSE_ALARM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speculate", ["base:2", "base:1 > base,formal:2", "prompt:2"])
 def test_another_formula_is_caught(speculate, law):
     assert p_value(generated(speculate, DIFFERENT, FEWER), law) < FALSE_ALARM
@@ -55,7 +61,7 @@ def a_little_too_kindly(target: torch.Tensor, draft: torch.Tensor, tokens: torch
     return (accept_probability(target, draft, tokens) * 1.15).clamp(max=1)
 
 
-@pytest.mark.parametrize("speculate", ["base:2", "base:1 > base,formal:2"])
+@pytest.mark.parametrize("speculate", ["base:2", *slow("base:1 > base,formal:2")])
 @pytest.mark.parametrize("broken", ["accept_probability", "residual"])
 def test_a_wrong_rule_is_caught(broken, speculate, law, monkeypatch):
     wrong = a_little_too_kindly if broken == "accept_probability" else lambda target, draft: target

@@ -95,7 +95,14 @@ Device = Annotated[
     _option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
 ]
 Engine = Annotated[
-    str | None, _option(_RUNNING, "--engine", text="What computes: auto or torch. Default: auto.", metavar="NAME")
+    str | None,
+    _option(
+        _RUNNING,
+        "--engine",
+        text="What computes: torch, or native, which compiles kernels for this processor once (Llama and its kin; it "
+        "needs a C compiler). Default: auto, which is torch.",
+        metavar="NAME",
+    ),
 ]
 Batch = Annotated[
     int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")

@@ -88,6 +88,11 @@ class ComposedVoice:
         return f"ComposedVoice({str(self.formula)!r})"
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the models are there already."""
+        return self._loaded is not None
+
+    @property
     def loaded(self) -> LoadedFormula:
         """The formula with this voice's models, which are loaded now if they are not yet.
 

@@ -84,7 +84,7 @@ class GrowingSample:
     def begin(self, chain: Chain) -> None:
         """Go on by `chain`, or without drafts where its leaves cannot follow; nothing is drafted yet."""
         self.chain = chain if self._can_draft else chain.plain
-        self.reached = [self.said] * len(chain.stages)
+        self.reached = [self.said] * len(self.chain.stages)
 
     @property
     def between(self) -> bool:
