@@ -1,12 +1,12 @@
 """What speculation saves, and what composed voices cost beside Transformers' `generate`.
 
-    python benchmarks/speculative.py [--parts generate,terms,large,copying] [--engines torch,native] [--repeats 6] ...
+    python benchmarks/speculative.py [--parts generate,terms,large,copying] [--engines torch,native,native+int4] ...
 
 Four parts; times are measured as in side_by_side.py, in turn within each repeat, and are ratios of one process.
 
 - generate: ms per token of voices of 2 and 3 terms, without speculation, against `generate` of the plain model in
   bfloat16, at batch 1 and 8, greedy. `--engines` lists what computes ours: `torch` is exact and compiles nothing,
-  `native` compiles kernels on first use and needs a C compiler.
+  `native` compiles kernels on first use and needs a C compiler; `native+int4` rounds the weights, too.
 - terms: how often each term is called for a token when a part of the formula drafts, 12 prompts of 64 tokens sampled at
   temperature 1. These are counts, which no machine's speed enters, save for `auto`, which chooses by measured times.
   The two sums are those that the paper's repository times (eth-sri/language-model-arithmetic,
@@ -73,8 +73,8 @@ def _options() -> argparse.Namespace:
         __doc__,
         __file__,
         parts="generate,terms,large,copying",
-        engines="torch,native" if has_compiler() else "torch",
-        repeats=6,
+        engines="torch,native,native+int4" if has_compiler() else "torch",
+        repeats=8,
         tokens=16,
         prompts=12,
         count_tokens=64,
@@ -92,7 +92,9 @@ def against_generate(options: argparse.Namespace) -> dict[str, Any]:
     reference = Reference("bfloat16")
     voices = {}
     for engine in options.engines.split(","):
-        formulas = side_by_side.formulas(la.model(side_by_side.WEIGHTS, dtype="bfloat16", engine=engine))
+        name, _, rounded = engine.partition("+")
+        model = la.model(side_by_side.WEIGHTS, dtype="bfloat16", engine=name, quantization=rounded or "none")
+        formulas = side_by_side.formulas(model)
         voices |= {f"{name}, {engine}": la.voice(formulas[name]) for name in ("2 terms", "3 terms")}
     runs = []
     for batch in BATCHES:

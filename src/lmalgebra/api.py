@@ -25,7 +25,12 @@ class Models:
         with self._loading:
             if model.weights not in self._loaded:
                 self._loaded[model.weights] = load(
-                    model.source, engine=model.engine, dtype=model.dtype, device=model.device, report=self.report
+                    model.source,
+                    engine=model.engine,
+                    dtype=model.dtype,
+                    device=model.device,
+                    quantization=model.quantization,
+                    report=self.report,
                 )
             return self._loaded[model.weights]
 

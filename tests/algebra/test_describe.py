@@ -36,7 +36,7 @@ def test_a_term_holds_its_description():
 
 def test_a_name_comes_from_the_content():
     helpful = small.term(system="You are a helpful assistant.")
-    assert helpful.name == "you_are_a_helpful_89eb"
+    assert helpful.name == "you_are_a_helpful_feab"
     assert helpful == small.term(system="You are a helpful assistant.")
     assert helpful.name != small.term(system="You are a helpful assistant!").name
     assert helpful.name != Model("other").term(system="You are a helpful assistant.").name

@@ -54,7 +54,7 @@ def test_the_text_of_a_voice():
 
 
 def test_terms_and_models_come_from_the_formula_and_extras_are_kept(tmp_path):
-    other = Model("other", dtype="float32", device="cpu", engine="table")
+    other = Model("other", dtype="float32", device="cpu", engine="table", quantization="int4")
     spare = other.term(name="spare", prefix="", adapter="some/adapter")
     voice = Voice(formal + base, terms=(spare, base), models=(Model("unused"),))
     assert [term.name for term in voice.terms] == ["formal", "base", "spare"]

@@ -88,16 +88,19 @@ def test_model_replaces_the_only_one_of_a_voice_file(lm):
     assert one(lm, "my.toml", "--model", "toy", "--prompt", "hi.")["prompt"] == "hi."
 
 
-def test_dtype_device_and_engine_reach_the_model(lm, smollm2):
+def test_how_to_run_reaches_the_model(lm, smollm2):
     options = ("run", "--model", smollm2, "--prompt", "Hi", "--max-new-tokens", "2", "--temperature", "0", "--json")
-    result = lm(*options, "--dtype", "float32", "--device", "cpu", "--engine", "torch")
-    assert "(float32 on cpu)" in result.stderr
+    result = lm(*options, "--dtype", "float32", "--device", "cpu", "--engine", "torch", "--quantization", "int4")
+    assert "(float32, int4 on cpu)" in result.stderr
     assert len(samples(result.stdout)[0]["tokens"]) == 2
     for option, value in (("--device", "nowhere"), ("--engine", "steam")):
         assert f"'{value}'" in lm(*options, option, value, code=2).stderr
 
 
-def test_dtype_is_checked(lm):
+def test_dtype_and_quantization_are_checked(lm):
+    assert lm("run", *TOY, "--quantization", "int5", "--prompt", "a", code=2).stderr == (
+        "error: quantization='int5' is not known. Known: none, int4.\n"
+    )
     assert lm("run", *TOY, "--dtype", "float3", "--prompt", "a", code=2).stderr == (
         "error: dtype='float3' is not known. Known: auto, float32, bfloat16, float16, float64.\n"
     )

@@ -24,7 +24,7 @@ def test_version(lm):
 def test_help_lists_every_setting_in_groups(lm, verb):
     shown = lm(verb, "--help").stdout
     settings = ["max-new-tokens", "min-new-tokens", "temperature", "top-p", "top-k", "min-p", "repetition-penalty"]
-    for option in [*settings, "stop", "seed", "formula", "model", "dtype", "device", "engine"]:
+    for option in [*settings, "stop", "seed", "formula", "model", "dtype", "device", "engine", "quantization"]:
         assert f"--{option} " in shown
     for group in ("The voice", "Sampling", "Running"):
         assert f"─ {group} ─" in shown
@@ -114,9 +114,22 @@ def test_check_describes_a_voice(lm, letters):
 
 
 def test_check_shows_what_options_change(lm):
-    options = ("--dtype", "float64", "--device", "cuda", "--engine", "torch", "--model", "toy:3")
+    options = (
+        "--dtype",
+        "float64",
+        "--device",
+        "cuda",
+        "--engine",
+        "torch",
+        "--quantization",
+        "int4",
+        "--model",
+        "toy:3",
+    )
     shown = lm("check", *options).stdout
-    assert "small: toy:3; engine torch, dtype float64, device cuda; an exact toy, no weights" in shown
+    assert (
+        "small: toy:3; engine torch, dtype float64, device cuda, quantization int4; an exact toy, no weights" in shown
+    )
     assert "poet: system 'You are a poet. You answer in rhyming verse full of images.', on small (not used)" in shown
 
 

@@ -32,6 +32,7 @@ from transformers import (
 from lmalgebra.models.base import Session
 from lmalgebra.models.loading import session_of
 from lmalgebra.models.native import has_compiler
+from lmalgebra.models.quantized import quantize_linears
 from lmalgebra.models.table import TableModel, TableSession
 from lmalgebra.models.transformers import plain_logits
 
@@ -79,7 +80,10 @@ RECOMPUTED: dict[str, Callable[[], PreTrainedConfig]] = {
 COMPILED = {f"{name}, compiled": name for name in ("llama", "mistral", "qwen2 sliding", "qwen3") if has_compiler()}
 """The same through the engine 'native'."""
 
-CACHED_NAMES = (*CONFIGS, *COMPILED)
+QUANTIZED = {"llama, int4": "llama"}
+"""The same with weights of four bits."""
+
+CACHED_NAMES = (*CONFIGS, *COMPILED, *QUANTIZED)
 BOUNDED_NAMES = ("table", *CACHED_NAMES)
 NAMES = (*BOUNDED_NAMES, *RECOMPUTED)
 
@@ -98,12 +102,15 @@ def backend(name: str) -> Backend:
     """The backend called `name`. Each of its sessions is over a fresh copy of one model, as after loading."""
     if name == "table":
         return _table()
-    model = tiny_model((CONFIGS | RECOMPUTED)[COMPILED.get(name, name)]())
+    model = tiny_model((CONFIGS | RECOMPUTED)[(COMPILED | QUANTIZED).get(name, name)]())
     engine = "native" if name in COMPILED else "torch"
+    quantization = "int4" if name in QUANTIZED else "none"
     plain = with_own_attention(model)
+    if name in QUANTIZED:
+        quantize_linears(plain)
 
     def new_session(max_cache_tokens: int = 1 << 16) -> Session:
-        return session_of(deepcopy(model), name, max_cache_tokens, engine)
+        return session_of(deepcopy(model), name, max_cache_tokens, engine, quantization)
 
     return Backend(name, new_session, lambda tokens: plain_logits(plain, tokens))
 

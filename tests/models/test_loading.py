@@ -202,6 +202,13 @@ def test_an_engine_that_is_unknown():
     assert refusal_of("toy", engine="steam") == "There is no engine 'steam'. Use 'auto', 'torch' or 'native'."
 
 
+def test_a_quantization_that_is_unknown_or_not_for_a_toy():
+    assert refusal_of("toy", quantization="int3") == "There is no quantization 'int3'. Use 'none' or 'int4'."
+    assert refusal_of("toy", quantization="int4") == (
+        "The toy model 'toy' has no quantization 'int4'. Leave it out, or use 'none'."
+    )
+
+
 @pytest.mark.parametrize("device", ["mainframe", "cuda:99", "cpu:x"])
 def test_a_device_that_is_not_there(saved, device):
     assert refusal_of(saved, device=device) == f"The device '{device}' is not available here. Use 'auto' or 'cpu'."

@@ -13,6 +13,7 @@ from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import VoiceError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+QUANTIZATIONS = ("none", "int4")
 
 _LONGEST_SLUG = 24
 
@@ -22,7 +23,8 @@ class Model:
     """Where a model's weights are and how to run them.
 
     `source` is a catalogue name, a hub id, a folder or a .gguf file; `name` labels the model in a voice file.
-    `engine`, `dtype` and `device` may be left to "auto". Raises VoiceError for an empty source or unknown dtype.
+    `engine`, `dtype` and `device` may be left to "auto"; `quantization` "int4" rounds the weights to four bits each.
+    Raises VoiceError for an empty source, and for a dtype or quantization that is not known.
     """
 
     source: str
@@ -30,6 +32,7 @@ class Model:
     engine: str = "auto"
     dtype: str = "auto"
     device: str = "auto"
+    quantization: str = "none"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -38,15 +41,16 @@ class Model:
                 raise VoiceError(f"{field.name}={shown(value)} of a model is not text.", "Put it in quotes.")
             if not value.strip() and field.name != "name":
                 raise VoiceError(f"The {field.name} of a model is empty.", _EMPTY_HINTS[field.name])
-        if self.dtype not in DTYPES:
-            raise VoiceError(f"dtype={self.dtype!r} is not known.", f"Known: {', '.join(DTYPES)}.")
+        for key, known in (("dtype", DTYPES), ("quantization", QUANTIZATIONS)):
+            if getattr(self, key) not in known:
+                raise VoiceError(f"{key}={getattr(self, key)!r} is not known.", f"Known: {', '.join(known)}.")
         if not self.name:
             object.__setattr__(self, "name", _name_of(self.source))
 
     @property
-    def weights(self) -> tuple[str, str, str, str]:
+    def weights(self) -> tuple[str, ...]:
         """What decides which weights load; models that agree here load once, whatever their names."""
-        return (self.source, self.engine, self.dtype, self.device)
+        return (self.source, self.engine, self.dtype, self.device, self.quantization)
 
     def term(
         self,
@@ -107,6 +111,7 @@ _EMPTY_HINTS = {
     "engine": 'Leave it out, or write "auto".',
     "dtype": 'Leave it out, or write "auto".',
     "device": 'Leave it out, or write "auto".',
+    "quantization": 'Leave it out, or write "none".',
 }
 
 
@@ -121,9 +126,17 @@ def _name_of(source: str) -> str:
 
 
 def _term_name(description: ModelTerm) -> str:
-    """A readable name that the content decides: its first words and four digits of its hash."""
+    """A readable name that the content decides: its first words and four digits of its hash.
+
+    What is left to its default does not enter, so that names stay when a later version has more to give.
+    """
     model = description.model
-    content = [*model.weights, *(getattr(description, field.name) for field in fields(description)[1:])]
+    content = [
+        (field.name, value)
+        for part in (model, description)
+        for field in fields(part)
+        if (value := getattr(part, field.name)) != field.default and field.name not in ("name", "model")
+    ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:4]
     spoken = description.system or description.prefix or description.template or description.chat_template
     return f"{_slug(spoken or model.name)}_{digest}"

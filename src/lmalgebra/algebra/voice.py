@@ -19,7 +19,7 @@ from lmalgebra.algebra.settings import GenerationSettings
 from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import VoiceError
 
-MODEL_KEYS = ("source", "engine", "dtype", "device")
+MODEL_KEYS = ("source", "engine", "dtype", "device", "quantization")
 TERM_KEYS = ("system", "prefix", "chat_template", "template", "adapter")
 RELATIVE = ("./", "../")
 """How a path starts that is relative: to a voice file in that file, to the current folder in Python."""
@@ -157,7 +157,8 @@ temperature = 1.0         # 0 is greedy
 
 
 def _model_table(model: Model) -> dict[str, str]:
-    changed = {key: getattr(model, key) for key in MODEL_KEYS[1:] if getattr(model, key) != "auto"}
+    plain = Model(model.source)
+    changed = {key: getattr(model, key) for key in MODEL_KEYS[1:] if getattr(model, key) != getattr(plain, key)}
     return {"source": _absolute(model.source)} | changed
 
 

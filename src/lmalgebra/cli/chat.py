@@ -35,6 +35,7 @@ def chat(
     dtype: options.Dtype = None,
     device: options.Device = None,
     engine: options.Engine = None,
+    quantization: options.Quantization = None,
     speculate: options.Speculate = None,
     draft: options.Draft = None,
 ) -> None:
@@ -50,7 +51,7 @@ def chat(
         stop=stop,
         seed=seed,
     )
-    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
+    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine, quantization=quantization)
     talk = _Talk(chosen, changes, speculate=speculate, draft=draft)
     try:
         while (line := _heard()) is not None and line.strip() != "/quit":

@@ -23,10 +23,11 @@ def check(
     dtype: options.Dtype = None,
     device: options.Device = None,
     engine: options.Engine = None,
+    quantization: options.Quantization = None,
     load: Annotated[bool, typer.Option("--load", help="Load the models too, and compare their vocabularies.")] = False,
 ) -> None:
     """Show the formula, terms and models of a voice; any mistake in it is an error."""
-    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
+    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine, quantization=quantization)
     states = {each: _state(each) for each in chosen.models}
     print(_described(chosen, states))
     if load:
@@ -40,11 +41,14 @@ def _described(voice: "Voice", states: "dict[Model, str]") -> str:
     used = formula.leaves()
     lines += _indented(f"{term.name}: {_spoken(term)}{'' if term in used else ' (not used)'}" for term in voice.terms)
     lines += ["", "models"]
-    lines += _indented(
-        f"{model.name}: {model.source}; engine {model.engine}, dtype {model.dtype}, device {model.device}; {state}"
-        for model, state in states.items()
-    )
+    lines += _indented(f"{model.name}: {model.source}; {_run(model)}; {state}" for model, state in states.items())
     return "\n".join(lines)
+
+
+def _run(model: "Model") -> str:
+    """How a model is run."""
+    quantized = "" if model.quantization == "none" else f", quantization {model.quantization}"
+    return f"engine {model.engine}, dtype {model.dtype}, device {model.device}{quantized}"
 
 
 def _spoken(term: "Term") -> str:

@@ -104,6 +104,16 @@ Engine = Annotated[
         metavar="NAME",
     ),
 ]
+Quantization = Annotated[
+    str | None,
+    _option(
+        _RUNNING,
+        "--quantization",
+        text="Round the weights: none, or int4, which is faster on a CPU for a few rows at once, and worse unless they "
+        "come from a 4-bit file. Default: none.",
+        metavar="NAME",
+    ),
+]
 Batch = Annotated[
     int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")
 ]

@@ -67,6 +67,7 @@ def run(
     dtype: options.Dtype = None,
     device: options.Device = None,
     engine: options.Engine = None,
+    quantization: options.Quantization = None,
     batch: options.Batch = None,
     speculate: options.Speculate = None,
     draft: options.Draft = None,
@@ -90,7 +91,7 @@ def run(
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
     asked = (voice, formula, prompt, prompts, output, samples, batch, speculate, draft)
-    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine)
+    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine, quantization=quantization)
     if not json and all(option is None for option in asked):
         from lmalgebra.cli.showcase import show
 

@@ -27,7 +27,7 @@ SYSTEM_PROMPTS = {
 def chosen_voice(file: Path | None, formula: str | None, model: str | None, **places: str | None) -> "Voice":
     """The voice of `file`, or the built-in one, over `model` and with `formula` where they are given.
 
-    `places` are the dtype, device and engine of every model. Raises VoiceError and FormulaError.
+    `places` are the dtype, device, engine and quantization of every model. Raises VoiceError and FormulaError.
     """
     from lmalgebra.algebra import load_voice
 

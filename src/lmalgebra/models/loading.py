@@ -39,6 +39,7 @@ def load(
     engine: str = "auto",
     dtype: str = "auto",
     device: str = "auto",
+    quantization: str = "none",
     max_cache_tokens: int | None = None,
     report: Callable[[str], None] = lambda sentence: None,
 ) -> LanguageModel:
@@ -49,36 +50,46 @@ def load(
     """
     if engine not in ("auto", "torch", "native"):
         raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch' or 'native'.")
+    if quantization not in ("none", "int4"):
+        raise ModelError(f"There is no quantization '{quantization}'.", "Use 'none' or 'int4'.")
     if TableModel.is_source(source):
-        _refuse_for_a_toy(source, engine, dtype, device)
+        _refuse_for_a_toy(source, engine=engine, dtype=dtype, device=device, quantization=quantization)
         return TableModel.from_source(source).language_model(source)
     with _without_collection():
-        return _load_pretrained(source, engine, dtype, device, max_cache_tokens, report)
+        return _load_pretrained(source, engine, dtype, device, quantization, max_cache_tokens, report)
 
 
 def _load_pretrained(
-    source: str, engine: str, dtype: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]
+    source: str,
+    engine: str,
+    dtype: str,
+    device: str,
+    quantization: str,
+    max_cache_tokens: int | None,
+    report: Callable[[str], None],
 ) -> LanguageModel:
     from lmalgebra.models.vocabulary import HuggingFaceTokenizer
 
     place = torch.device(choose_device(device))
     kind = choose_dtype(dtype, place)
     folder = resolve(source, report)
-    report(f"Loading {source} ({str(kind).removeprefix('torch.')} on {place.type}) ...")
+    numbers = str(kind)[6:] if quantization == "none" else f"{str(kind)[6:]}, {quantization}"
+    report(f"Loading {source} ({numbers} on {place.type}) ...")
     with _quiet():
         model, tokenizer = _load_parts(source, folder, kind, place)
     ends = _end_tokens(model, tokenizer)
     parameters = sum(p.numel() for p in model.parameters())  # before the session lays them out anew
-    session = session_of(model, source, max_cache_tokens, engine)
+    session = session_of(model, source, max_cache_tokens, engine, quantization)
     for note in session.notes:
         log.warning(note)
-    summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {str(kind)[6:]} on {place.type}"
+    summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {numbers} on {place.type}"
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
 
 
-def _refuse_for_a_toy(source: str, engine: str, dtype: str, device: str) -> None:
-    allowed = {"engine": (engine, "auto"), "dtype": (dtype, "float64"), "device": (device, "cpu")}
-    for option, (given, only) in allowed.items():
+def _refuse_for_a_toy(source: str, **options: str) -> None:
+    allowed = {"engine": "auto", "dtype": "float64", "device": "cpu", "quantization": "none"}
+    for option, only in allowed.items():
+        given = options[option]
         if given not in ("auto", only):
             raise ModelError(f"The toy model '{source}' has no {option} '{given}'.", f"Leave it out, or use '{only}'.")
 
@@ -162,14 +173,19 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
 
 
 def session_of(
-    model: PreTrainedModel, source: str, max_cache_tokens: int | None = None, engine: str = "auto"
+    model: PreTrainedModel,
+    source: str,
+    max_cache_tokens: int | None = None,
+    engine: str = "auto",
+    quantization: str = "none",
 ) -> Session:
     """A session over a model that Transformers has loaded; `source` names it in errors and notes.
 
-    Raises ModelError for a model that cannot generate text, or that the engine 'native' cannot compute.
+    Raises ModelError for a model that cannot generate text, or that the engine 'native' or a quantization is not for.
     """
     from lmalgebra.models.fused import fuse_layers
     from lmalgebra.models.native import use_kernels
+    from lmalgebra.models.quantized import quantize_linears
     from lmalgebra.models.transformers import RecomputeSession, TransformersSession, why_not_served
 
     config = model.config.get_text_config()
@@ -179,13 +195,18 @@ def session_of(
     reason = why_not_served(model, context)
     if reason and engine == "native":
         raise ModelError(f"The engine 'native' cannot compute '{source}': {reason}.", "Use the engine 'torch'.")
+    if reason and quantization != "none":
+        raise ModelError(f"'{source}' cannot be quantized to '{quantization}': {reason}.", "Leave quantization out.")
     if reason:
         note = f"'{source}' is read anew at every step, which is exact but slow: {reason}."
         return RecomputeSession(model, context, note)
     if engine == "native":
         use_kernels(model)
     fuse_layers(model)
-    smallest = SMALLEST_PASS if pack_linears(model) else 1
+    if quantization != "none":
+        quantize_linears(model)
+    fills_up = pack_linears(model) and quantization == "none"
+    smallest = SMALLEST_PASS if fills_up else 1
     return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model), smallest)
 
 
