@@ -77,6 +77,18 @@ def test_more_is_read_while_nobody_speaks(models, base):
     assert models["base"].session.calls[-1] == {0: READ_TOKENS_ALONE}
 
 
+def test_the_step_that_reads_a_short_prompt_to_its_end_is_short(models, base):
+    running = Together(read_tokens=16)
+    running.add(base, "a" * 3000, max_new_tokens=1)
+    running.step()
+    running.add(base, "b" * 40, max_new_tokens=1)
+    running.add(base, "c" * 5, max_new_tokens=1)
+    running.steps_of(3)  # in the second, it is answered
+    short, long = models["base"].session.calls[-2:]
+    assert sorted(short.values()) == [5, 5, 6]
+    assert sum(long.values()) == READ_TOKENS_ALONE
+
+
 def test_a_short_request_overtakes_a_long_prompt_that_is_being_read(base):
     running = someone_speaks(base)
     long = running.add(base, "a" * 4000, max_new_tokens=1)

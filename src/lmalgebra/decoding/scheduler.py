@@ -35,7 +35,7 @@ MAX_SAMPLES = 32
 READ_TOKENS = 128
 """Prompt tokens that are read in a step while samples are speaking, so that a long prompt does not stall them."""
 
-READ_TOKENS_ALONE = 512
+READ_TOKENS_ALONE = 256
 """Prompt tokens that are read in a step while nothing speaks: a request that comes meanwhile waits for no more."""
 
 WORTH_WAITING = 64
@@ -101,7 +101,7 @@ class Scheduler:
         """Do one step; returns what there is to tell."""
         self._admit()
         acts = acts_of_a_step(self._running)
-        chunks = self._chunks(self._read_tokens if acts else READ_TOKENS_ALONE)
+        chunks = self._chunks(self._budget(bool(acts)))
         if at_once := [act for act in acts if act.needs_no_pass]:  # a first token waits for nothing
             acts, chunks = at_once, []
         fresh, seconds = self._pass(acts, chunks)
@@ -251,6 +251,12 @@ class Scheduler:
         return False
 
     # 3. read on
+
+    def _budget(self, something_speaks: bool) -> int:
+        """How many prompt tokens to read: few while something speaks, or where a short prompt is so done at once."""
+        shortest = min((prompt.left for prompt in self._reading), default=0)
+        is_soon_done = shortest * len(self._reading) <= self._read_tokens
+        return self._read_tokens if something_speaks or is_soon_done else max(self._read_tokens, READ_TOKENS_ALONE)
 
     def _chunks(self, budget: int) -> list[tuple[Prompt, Term, list[int]]]:
         """What is read of each prompt: equal shares of `budget` tokens; what a short one leaves goes to the longer."""
