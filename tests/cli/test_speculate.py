@@ -44,6 +44,11 @@ def test_a_draft_formula_drafts_by_itself_and_by_name(lm, letters):
         (("--speculate", "letters:0"), "The stage 'letters:0' drafts 0 tokens at once. Give 1 to 64."),
         (("--speculate", "letters:"), "'letters:' is not a stage of speculation. Write off, auto, or stages such as"),
         (("--speculate", "draft:3"), "names the stage 'draft', but no draft formula is given"),
+        (
+            ("--speculate", "off", "--draft", "reverse"),
+            "'off' does not use the draft formula `reverse`. Name the stage",
+        ),
+        (("--speculate", "letters:2", "--draft", "reverse"), "'letters:2' does not use the draft formula `reverse`."),
         (("--draft", "letters +"), "letters +"),
         (("--draft", "reverse - letters"), "has mass 0"),
     ],

@@ -264,6 +264,12 @@ def test_weights_are_loaded_once_for_all_voices_whoever_asks_first(monkeypatch):
     assert len(set(sessions)) == len(opened) == 1
 
 
+def interrupted(wait):
+    """Wait, and be interrupted soon."""
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    wait()
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that signals")
 def test_an_interruption_of_who_waits_leaves_the_service_usable(models):
     base = speaker("base", models)
@@ -273,9 +279,8 @@ def test_an_interruption_of_who_waits_leaves_the_service_usable(models):
         with Service() as service:
             ticket = service.submit(base, "hello", max_new_tokens=3)
             for wait in (ticket.result, lambda: list(ticket)):
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
                 with pytest.raises(KeyboardInterrupt):
-                    wait()
+                    interrupted(wait)
             gate.open()
             assert texts(ticket.result(SOON)) == texts(service.submit(base, "hello", max_new_tokens=3).result(SOON))
     finally:

@@ -113,9 +113,10 @@ def test_a_failure_that_nobody_foresaw_ends_what_runs_and_not_the_service(models
         return original(scheduler, *given)
 
     monkeypatch.setattr(Scheduler, place, fail)
-    assert steered.loaded  # so that all are submitted before the failure
+    gate = Gate(models["base"].session)
     with Service() as service:
         tickets = [service.submit(steered, "hello", seed=seed, samples=2, **LONG) for seed in range(3)]
+        gate.open()  # all are submitted before the failure
         for ticket in tickets:
             with pytest.raises(DecodingError) as lost:
                 ticket.result(SOON)
@@ -243,5 +244,5 @@ def test_a_storm_of_requests_and_cancellations_ends_well(models, steered):
         for thread in threads:
             thread.join(SOON)
     assert all(ticket.done for ticket in tickets)
-    assert len(tickets) > 20
+    assert len(tickets) >= 20  # so many may wait, even where the service's thread never gets its turn meanwhile
     assert rows_open(models) == 0

@@ -1,13 +1,16 @@
 """What a voice that drafts says and tells: the text of its formula, sooner."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from voices import STEERED, TOYS, network, open_rows, recital, sessions, toy, toys
+from torch.nn.functional import pad
+from voices import STEERED, TOYS, Watched, network, open_rows, recital, sessions, toy, toys
 
 from lmalgebra.algebra import GenerationSettings, Model, Voice, parse
 from lmalgebra.decoding import ComposedVoice, Piece, Request, Sample
 from lmalgebra.decoding.context import conversation
-from lmalgebra.models.table import TableModel
+from lmalgebra.models.table import TOY_PIECES, TableModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -209,6 +212,53 @@ def test_a_draft_of_a_shorter_context_drafts_only_what_it_can_follow(prompt):
     assert drafting.speculation.calls["other"] > 0  # 5 tokens and 15 more fit
 
 
+# Models of one tokenizer whose vocabularies are not rounded up alike.
+
+
+class Resized(Watched):
+    """A session without its last tokens, which it can neither say nor read, or with more, which mean nothing."""
+
+    def __init__(self, session, change):
+        super().__init__(session)
+        self.vocabulary_size += change
+        self._change = change
+
+    def extend(self, tokens, wanted=None):
+        assert all(token < self.vocabulary_size for new in tokens.values() for token in new)
+        found = super().extend(tokens, wanted)
+        return {row: pad(logits, (0, self._change), value=99.0) for row, logits in found.items()}
+
+
+def resized(change, *names):
+    """Three toys, of which those of `names` have so many more tokens."""
+    models = toys(TOYS | {"other": TableModel(seed=3)})
+    return models | {name: replace(models[name], session=Resized(models[name].session, change)) for name in names}
+
+
+@pytest.mark.parametrize("change", [-3, 3])
+@pytest.mark.parametrize("speculate", ["draft:3", "draft:1 > base:2", "prompt:2 > draft:2", "base:2 > draft:3", "auto"])
+@pytest.mark.parametrize("draft", [DRAFT, "other"])
+def test_a_draft_of_another_size_leaves_the_text_as_it_is(change, speculate, draft):
+    expected = told(speaking("off", toys()), temperature=0, **LENGTH)
+    last = len(TOY_PIECES) - 3
+    assert any(token >= last for _, tokens, _ in expected.values() for token in tokens[:9])
+    models = resized(change, "other")
+    assert told(speaking(speculate, models, draft=draft), temperature=0, **LENGTH) == expected
+
+
+@pytest.mark.parametrize(("change", "there"), [(-3, len(TOY_PIECES) - 3), (3, len(TOY_PIECES))])
+@pytest.mark.parametrize("draft", ["other", "1.5 * other - 0.5 * formal"])
+def test_a_draft_of_another_size_draws_from_the_tokens_it_shares(change, there, draft):
+    """The acceptance is the overlap, as below; subtracting what a model cannot say makes nothing likely."""
+    voice = speaking("draft:1", resized(change, "other", "formal"), "base", draft, max_new_tokens=2)
+    voice.generate("he", samples=3000)
+    base, other, formal = (TableModel(seed=seed).logprobs([7, 4]) for seed in (1, 3, 2))
+    drafted = other if draft == "other" else 1.5 * other - 0.5 * formal
+    overlap = torch.minimum(base.exp()[:there], drafted[:there].softmax(-1)).sum().item()
+    assert voice.speculation.acceptance["draft by all"] == pytest.approx(overlap, abs=5 * 0.5 / 3000**0.5)
+    assert 0.1 < overlap < 0.9
+
+
 # The report.
 
 
@@ -247,6 +297,14 @@ def test_copies_of_a_text_that_repeats_itself_save_calls():
     assert voice.generate("p", max_new_tokens=100).text == ("abc" * 40)[:100]
     assert voice.speculation.calls["base"] < 0.3
     assert voice.speculation.acceptance == {"prompt by all": pytest.approx(1)}
+
+
+def test_terms_named_as_stages_are_measured_and_told_by_themselves():
+    models = {name: toy(TableModel(seed=seed), source=name) for seed, name in enumerate(("base", "prompt", "all"))}
+    voice = speaking("auto", models, "base + prompt + all", "base")
+    assert set(voice.loaded.speculation._planner.costs) >= {"prompt", "`prompt`", "all", "`all`", "base"}
+    voice.generate("abcabcabc", min_new_tokens=90, max_new_tokens=90, temperature=0)
+    assert set(voice.speculation.acceptance) >= {"`prompt` by all", "`all` by all", "base by all", "draft by all"}
 
 
 def test_without_drafts_every_token_is_a_call():

@@ -45,7 +45,7 @@ def formulas(found: Chain) -> list[str | None]:
     ],
 )
 def test_what_a_description_means(spec, formula, stages, lookaheads, shown):
-    found = chain(spec, formula, "other")
+    found = chain(spec, formula, "other" if "draft" in spec else None)
     assert formulas(found)[: len(stages)] == stages
     assert formulas(found)[-1] == str(parse(formula).simplify())
     assert found.lookaheads == lookaheads
@@ -123,6 +123,45 @@ def test_terms_that_say_nothing_alone_cannot_draft(formula, names):
     )
 
 
+@pytest.mark.parametrize("spec", ["off", " off ", "base:4", "prompt:8", "prompt:2 > base:4"])
+def test_a_draft_that_would_not_be_used_is_refused(spec):
+    described = Voice(parse(STEERED), GenerationSettings())
+    with pytest.raises(DecodingError) as refusal:
+        ComposedVoice(described, toys().get, speculate=spec, draft=parse("2 * base"))
+    assert str(refusal.value) == (
+        f"The speculation '{spec}' does not use the draft formula `2 * base`. "
+        "Name the stage 'draft', as in 'draft:4', or give no draft formula."
+    )
+
+
+@pytest.mark.parametrize("spec", ["draft", "draft:2 > base:4", "base:2 > draft:4", "auto", None])
+def test_a_draft_that_is_used_is_not_refused(spec):
+    described = Voice(parse(STEERED), GenerationSettings())
+    assert ComposedVoice(described, toys().get, speculate=spec, draft=parse("base")).speculates
+
+
+@pytest.mark.parametrize(("name", "spec"), [("prompt", "prompt:4 > base:2"), ("draft", "base:2 > draft:3")])
+@pytest.mark.parametrize("draft", [None, "other"])
+def test_a_stage_that_is_also_a_term_is_refused(name, spec, draft):
+    with pytest.raises(DecodingError) as refusal:
+        chain(spec, f"base + {name}", draft)
+    assert str(refusal.value) == (
+        f"'{name}' is both a stage of speculation and a term of the formula `base + {name}`. Rename the term."
+    )
+
+
+@pytest.mark.parametrize("name", ["prompt", "draft"])
+def test_a_term_named_as_a_stage_may_draft_with_others(name):
+    found = chain(f"{name},base:4", f"base + {name} + other")
+    assert formulas(found)[0] == f"base + {name}"
+
+
+def test_a_term_named_as_the_whole_is_told_from_it():
+    found = chain("all:4", "base + all")
+    assert [stage.name for stage in found.stages] == ["`all`", "all"]
+    assert formulas(found) == ["all", "base + all"]
+
+
 @pytest.mark.parametrize("spec", ["polite:4", "base:0", "draft:4", " "])
 def test_a_voice_refuses_a_description_before_anything_loads(spec):
     def load(model):
@@ -173,4 +212,38 @@ def test_three_sets_of_weights_are_tried_in_two_stages():
 def test_parts_that_say_nothing_are_no_candidates():
     assert names("2 * small - medium", [[SMALL], [MEDIUM]]) == ["", "prompt", "small"]
     assert names("small | medium", [[SMALL], [MEDIUM]]) == ["", "prompt"]
-    assert names("small - 0.5 * union(medium, large)", [[SMALL], [MEDIUM], [LARGE]])[2:4] == ["small", "small,medium"]
+
+
+def test_equal_parts_are_one_candidate_of_the_fewest_terms():
+    groups = [[SMALL], [MEDIUM], [LARGE]]
+    assert names("small - 0.5 * union(medium, large)", groups) == ["", "prompt", "small"]
+    assert names("small + tilt(small & large) + medium", groups) == [
+        *("", "prompt", "small", "medium", "small,medium", "small,large"),
+        *("small > small,medium", "small > small,large", "medium > small,medium"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "small + medium + large",
+        "small - 0.5 * union(medium, large)",
+        "mix(0.5 * small, 0.5 * union(medium, large)) + 0.1 * large",
+        "power(small + tilt(medium), 2) + within(large, top_k=3)",
+        "2 * small - medium + (large & small)",
+    ],
+)
+@pytest.mark.parametrize("groups", [[[SMALL, MEDIUM, LARGE]], [[SMALL], [MEDIUM, LARGE]], [[SMALL], [MEDIUM], [LARGE]]])
+def test_no_two_candidates_draft_alike_and_none_is_the_whole(formula, groups):
+    plan = Plan(parse(formula))
+    drafts = [tuple(stage.plan and stage.plan.simplified for stage in each) for each in candidates(plan, None, groups)]
+    assert len(set(drafts)) == len(drafts)
+    assert plan.simplified not in {stage for stages in drafts for stage in stages}
+
+
+def test_terms_named_as_stages_are_told_from_them():
+    terms = [[Term(name)] for name in ("prompt", "draft", "all")]
+    found = names("prompt + draft + all", terms, "other")
+    assert found[:6] == ["", "prompt", "draft", "`prompt`", "`draft`", "`all`"]
+    assert "`prompt` > prompt,all" in found
+    assert len(set(found)) == len(found)

@@ -13,7 +13,8 @@ from outcomes import Law, distance, expected_law, law_of, outcomes, voice_over
 from lmalgebra.decoding import step
 from lmalgebra.distributions import accept_probability, residual
 from lmalgebra.errors import DecodingError
-from lmalgebra.models.table import TableModel
+from lmalgebra.models.base import LanguageModel
+from lmalgebra.models.table import TableModel, TableSession, TableTokenizer
 
 EXACT = 1e-12
 NOTICED = 1e-3
@@ -175,6 +176,39 @@ DRAFTS = TABLES | {"d": TableModel(LETTERS, seed=4), "e": TableModel(LETTERS, se
 @pytest.mark.parametrize("speculate", ["draft:1", "draft:2", "draft:1 > a,b:2", "a:1 > draft:1"])
 def test_any_other_formula_may_draft(draft, speculate):
     assert error(DRAFTS, "a + 0.5 * b + c", speculate, 3, draft) < EXACT
+
+
+class WithoutLast(TableSession):
+    """A session over all letters but the last, which it can neither say nor read."""
+
+    def __init__(self, table):
+        super().__init__(table)
+        self.vocabulary_size -= 1
+
+    def extend(self, tokens, wanted=None):
+        assert all(token < self.vocabulary_size for new in tokens.values() for token in new)
+        return {row: logits[:, :-1] for row, logits in super().extend(tokens, wanted).items()}
+
+
+class Smaller(TableModel):
+    """A table whose model has the same tokenizer and no last letter."""
+
+    def language_model(self, source="toy"):
+        return LanguageModel(source, WithoutLast(self), TableTokenizer(self))
+
+
+END_FIRST = ("<end>", "x", "y", "z")
+SMALLER_DRAFTS = {
+    **{name: TableModel(END_FIRST, seed=seed) for seed, name in enumerate("abc", 21)},
+    **{name: Smaller(END_FIRST, seed=seed) for seed, name in enumerate("de", 24)},
+}
+
+
+@pytest.mark.parametrize("draft", ["d", "a + 0.5 * d", "2 * d - e"])
+@pytest.mark.parametrize("speculate", ["draft:1", "draft:2", "draft:1 > a:2", "a:1 > draft:1"])
+def test_a_draft_of_fewer_tokens_keeps_the_law(draft, speculate):
+    """As with models of one family whose vocabularies are rounded up differently."""
+    assert error(SMALLER_DRAFTS, "a + 0.5 * b + c", speculate, 2, draft) < EXACT
 
 
 def contrary(x: tuple[float, ...], y: tuple[float, ...], end: tuple[float, ...] = (0.2, 0.3, 0.5)) -> TableModel:

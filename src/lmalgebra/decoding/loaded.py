@@ -25,7 +25,7 @@ class LoadedFormula:
         self.sessions: dict[Term, Session] = {leaf: model.session for leaf, model in self.models.items()}
         self.tokenizer = self.models[plan.leaves[0]].tokenizer
         self.device = self.sessions[plan.leaves[0]].device
-        self.vocabulary_size = min(session.vocabulary_size for session in self.sessions.values())
+        self.vocabulary_size = min(self.sessions[leaf].vocabulary_size for leaf in plan.leaves)
         self.ends = frozenset[int]().union(*(self.models[leaf].tokenizer.end_tokens for leaf in plan.leaves))
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.leaves, *self.speculation.leaves}

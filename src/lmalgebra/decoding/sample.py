@@ -128,8 +128,12 @@ class GrowingSample:
         self.loaded.speculation.copied(bool(found))
 
     def unread(self, leaf: Term) -> list[int]:
-        """The items that the leaf's row has not read; the first was read with the prompt."""
-        return self.tokens[self._read[leaf] - 1 :]
+        """The items that the leaf's row has not read; the first was read with the prompt.
+
+        A leaf that only drafts may lack a token of the formula: it reads its own last one instead.
+        """
+        last = self.loaded.sessions[leaf].vocabulary_size - 1
+        return [min(token, last) for token in self.tokens[self._read[leaf] - 1 :]]
 
     def wanted(self, leaf: Term) -> int:
         """How many of the last unread items' scores are of positions not said yet."""

@@ -62,7 +62,7 @@ class Speculation:
     def leaves(self) -> set[Term]:
         """The terms that any stage reads."""
         stages = [*self._chain.stages, *(stage for chain in self._chains.values() for stage in chain)]
-        return {leaf for stage in stages if stage.plan is not None for leaf in stage.plan.leaves}
+        return {leaf for stage in stages for leaf in stage.leaves}
 
     def chain(self, samples: int) -> Chain:
         """The stages for so many samples in step."""

@@ -13,11 +13,11 @@ its own: terms of one factor are one stage here).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lmalgebra.algebra import Term, partial
+from lmalgebra.algebra import Formula, Term, partial
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.planner import LOOKUP, WHOLE
 from lmalgebra.errors import DecodingError
@@ -35,6 +35,11 @@ class Stage:
 
     name: str
     plan: Plan | None
+
+    @property
+    def leaves(self) -> tuple[Term, ...]:
+        """The terms that it reads."""
+        return () if self.plan is None else self.plan.leaves
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,21 @@ class Chain:
 
 
 def parse_chain(spec: str, plan: Plan, draft: Plan | None = None) -> Chain:
-    """The chain that `spec` describes. Raises DecodingError, repeating the part that cannot be used."""
-    whole = Stage(WHOLE, plan)
-    if spec.strip() == OFF:
-        return Chain((whole,))
+    """The chain that `spec` describes. Raises DecodingError, repeating the part that cannot be used, a draft that it
+    does not name included."""
     stages, lookaheads = [], []
-    for part in spec.split(">"):
+    for part in [] if spec.strip() == OFF else spec.split(">"):
         stage, lookahead = _parse_stage(part, plan, draft)
         if stage.plan is None and stages:
             raise DecodingError(f"In the speculation '{spec}' the stage 'prompt' is not the first.", "Put it first.")
         stages.append(stage)
         lookaheads.append(lookahead)
-    return Chain((*stages, whole), tuple(lookaheads))
+    if draft is not None and all(stage.plan is not draft for stage in stages):
+        raise DecodingError(
+            f"The speculation '{spec}' does not use the draft formula `{draft.formula}`.",
+            "Name the stage 'draft', as in 'draft:4', or give no draft formula.",
+        )
+    return Chain((*stages, Stage(WHOLE, plan)), tuple(lookaheads))
 
 
 def _parse_stage(part: str, plan: Plan, draft: Plan | None) -> tuple[Stage, int]:
@@ -88,32 +96,37 @@ def _parse_stage(part: str, plan: Plan, draft: Plan | None) -> tuple[Stage, int]
 
 
 def _stage(names: Sequence[str], plan: Plan, draft: Plan | None) -> Stage:
+    terms = {leaf.name: leaf for leaf in plan.leaves}
+    if names in ([LOOKUP], [DRAFT]) and names[0] in terms:
+        raise DecodingError(
+            f"'{names[0]}' is both a stage of speculation and a term of the formula `{plan.formula}`.",
+            "Rename the term.",
+        )
     if names == [LOOKUP]:
         return Stage(LOOKUP, None)
     if names == [DRAFT]:
         if draft is None:
             raise DecodingError("The speculation names the stage 'draft', but no draft formula is given.", "Give one.")
         return Stage(DRAFT, draft)
-    terms = {leaf.name: leaf for leaf in plan.leaves}
     for name in names:
         if name not in terms:
             raise DecodingError(
                 f"The speculation names '{name}', which is no term of the formula `{plan.formula}`.",
                 f"Its terms are {', '.join(terms)}; 'prompt' copies from the context. {_GRAMMAR}",
             )
-    stage = part_of(plan, [terms[name] for name in names])
-    if stage is None:
+    part = partial(plan.simplified, [terms[name] for name in names])
+    if part is None:
         raise DecodingError(
             f"The formula `{plan.formula}` has no distribution over {', '.join(names)} alone, so these cannot draft.",
             "Name other terms.",
         )
-    return stage
+    return Stage(_part_name(names), Plan(part))
 
 
-def part_of(plan: Plan, known: Sequence[Term]) -> Stage | None:
-    """The stage of the formula's part over `known`, or None when that part says nothing."""
-    part = partial(plan.simplified, known)
-    return None if part is None else Stage(",".join(leaf.name for leaf in known), Plan(part))
+def _part_name(terms: Iterable[str]) -> str:
+    """What the part over `terms` is called: never as one of the stages that are no parts."""
+    name = ",".join(terms)
+    return f"`{name}`" if name in (LOOKUP, DRAFT, WHOLE) else name
 
 
 def candidates(plan: Plan, draft: Plan | None, groups: Sequence[Sequence[Term]]) -> list[tuple[Stage, ...]]:
@@ -125,24 +138,27 @@ def candidates(plan: Plan, draft: Plan | None, groups: Sequence[Sequence[Term]])
     found: list[tuple[Stage, ...]] = [(), (Stage(LOOKUP, None),)]
     if draft is not None:
         found.append((Stage(DRAFT, draft),))
-    units = [unit for group in groups for unit in _units(plan, group, alone=len(groups) == 1)]
-    parts = [
-        stage
-        for size in range(1, min(len(units), 3))
-        for chosen in combinations(units, size)
-        if (stage := part_of(plan, [leaf for unit in chosen for leaf in unit])) is not None
-    ]
+    parts = _parts(plan, groups)
     found += [(stage,) for stage in parts]
     if len(groups) > 2:
-        found += [
-            (small, large)
-            for small, large in combinations(parts, 2)
-            if set(small.name.split(",")) < set(large.name.split(","))
-        ]
+        found += [(small, large) for small, large in combinations(parts, 2) if set(small.leaves) < set(large.leaves)]
     return found
+
+
+def _parts(plan: Plan, groups: Sequence[Sequence[Term]]) -> list[Stage]:
+    """The parts over one or two units, but never the whole; of equal parts, the one over the fewest."""
+    units = [unit for group in groups for unit in _units(plan, group, alone=len(groups) == 1)]
+    found: dict[Formula, Stage] = {}
+    for size in range(1, min(len(units), 3)):
+        for chosen in combinations(units, size):
+            known = [leaf for unit in chosen for leaf in unit]
+            part = partial(plan.simplified, known)
+            if part is not None and part not in found:
+                found[part] = Stage(_part_name(leaf.name for leaf in known), Plan(part))
+    return list(found.values())
 
 
 def _units(plan: Plan, group: Sequence[Term], alone: bool) -> list[list[Term]]:
     """A group whole, or its terms where the group is all there is, or cannot draft."""
-    whole = not alone and part_of(plan, group) is not None
+    whole = not alone and partial(plan.simplified, group) is not None
     return [list(group)] if whole else [[leaf] for leaf in group]

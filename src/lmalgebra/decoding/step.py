@@ -13,9 +13,11 @@ text is what it would be without drafts.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lmalgebra.algebra import Term
 from lmalgebra.decoding.plan import Plan
@@ -104,13 +106,15 @@ class Verdict:
 def evaluate(acts: Sequence[Act], fresh: Mapping[tuple[GrowingSample, Term], Tensor]) -> dict[Term, Tensor]:
     """The scores of the plan's leaves at every position of `acts`, which share it, `[rows, vocabulary]`.
 
-    `fresh` holds the logits that the rows have just given, where they have.
+    `fresh` holds the logits that the rows have just given, where they have. The vocabulary ends with that of the leaf
+    that has the fewest tokens.
     """
     scores = {}
     for leaf in acts[0].plan.leaves:
         parts = [act.sample.scores(leaf, fresh.get((act.sample, leaf)), act.start) for act in acts]
         scores[leaf] = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return scores
+    size = min(score.shape[-1] for score in scores.values())
+    return {leaf: score[:, :size] for leaf, score in scores.items()}
 
 
 @torch.inference_mode()
@@ -118,7 +122,7 @@ def judge(acts: Sequence[Act], scores: Mapping[Term, Tensor]) -> list[Verdict]:
     """The verdicts on `acts`, which share a plan. Raises DecodingError when the whole formula leaves no token."""
     rows = [(act, i) for act in acts for i in range(act.rows)]
     impossible: dict[Place, DecodingError] = {}
-    logprobs = _logprobs(acts[0].plan, scores, rows, impossible)
+    logprobs = _padded(_logprobs(acts[0].plan, scores, rows, impossible), acts[0].sample.loaded.vocabulary_size)
     laws = _laws(rows, logprobs, impossible)
     if not acts[0].is_last:
         impossible = {}  # any law may draft
@@ -182,6 +186,12 @@ def _logprobs(
             impossible[row] = error
             found.append(torch.zeros_like(next(iter(mine.values()))).log_softmax(-1))
     return torch.cat(found)
+
+
+def _padded(logprobs: Tensor, vocabulary_size: int) -> Tensor:
+    """The models that draft may lack the formula's last tokens, which they then never draft."""
+    missing = vocabulary_size - logprobs.shape[-1]
+    return pad(logprobs, (0, missing), value=-inf) if missing else logprobs
 
 
 def _laws(rows: Sequence[Place], logprobs: Tensor, impossible: dict[Place, DecodingError]) -> Tensor:

@@ -28,7 +28,7 @@ def acts_of_a_step(samples: Sequence[GrowingSample]) -> list[Act]:
     if not drafting:
         return due
     first = min(act.stage for act in drafting)
-    chosen = [act for act in drafting if act.stage == first]
+    chosen = {act for act in drafting if act.stage == first}
     running = set[Session]().union(*(act.sessions for act in chosen))
     coming = set[Session]().union(*(_later(act) for act in drafting)) - running
     return [act for act in due if act in chosen or not act.sessions & coming]
@@ -37,5 +37,4 @@ def acts_of_a_step(samples: Sequence[GrowingSample]) -> list[Act]:
 def _later(act: Act) -> set[Session]:
     """What the stages after this one speak by."""
     sample = act.sample
-    plans = [stage.plan for stage in sample.chain.stages[act.stage + 1 :] if stage.plan is not None]
-    return {sample.loaded.sessions[leaf] for plan in plans for leaf in plan.leaves}
+    return {sample.loaded.sessions[leaf] for stage in sample.chain.stages[act.stage + 1 :] for leaf in stage.leaves}
