@@ -29,9 +29,9 @@ class Layer:
 LAYERS = {
     "errors": Layer(inside=(), outside=()),
     "algebra": Layer(inside=("errors", "algebra"), outside=("tomli_w",)),
-    "distributions": Layer(inside=("errors", "distributions"), outside=("torch",)),
+    "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
     "models": Layer(inside=("errors", "algebra", "distributions", "models")),
-    "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "jinja2")),
+    "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
     "training": Layer(inside=(*BELOW_DECODING, "decoding", "training")),
     "evaluation": Layer(inside=(*BELOW_DECODING, "decoding", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),

@@ -52,27 +52,20 @@ class Path:
         self.probability *= probabilities[outcome]
         return outcome
 
-    def at(self, position: int) -> Number:
-        return Number(self)
+    def at(self, position: int) -> Path:
+        return self
 
-    def draft(self) -> Number:
-        return Number(self)
+    def drafting(self) -> Path:
+        return self
 
-
-class Number:
-    """A random number that nobody has drawn yet: it is below `probability` or not, each with its chance."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __lt__(self, probability: float) -> bool:
-        return self.path.choose((probability, 1 - probability)) == 0
+    def keeps(self, probability: float) -> bool:
+        return self.choose((probability, 1 - probability)) == 0
 
 
-def drawn(logprobs: Tensor, numbers: Sequence[Number]) -> Tensor:
+def drawn(logprobs: Tensor, sources: Sequence[Path]) -> Tensor:
     """In place of `draw`: each row's token is one of those that are possible."""
     rows = logprobs.double().softmax(-1).tolist()
-    return torch.tensor([number.path.choose(row) for number, row in zip(numbers, rows, strict=True)])
+    return torch.tensor([path.choose(row) for path, row in zip(sources, rows, strict=True)])
 
 
 def outcomes(voice: ComposedVoice, prompt: str, **settings: Any) -> list[tuple[float, Sample]]:

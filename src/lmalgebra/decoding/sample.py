@@ -4,10 +4,11 @@ Positions count the tokens that a sample says, from 0. Its *items* are the last 
 tokens: a row that has read `n` items has scores for the positions before `n`.
 """
 
-import random
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,24 +24,26 @@ from lmalgebra.models.base import Row
 class Randomness:
     """A sample's own random numbers, decided by its seed and conversation and by nothing around it.
 
-    One number belongs to each position, so that drafts that the whole formula only compares with its own draw leave
+    Each position has numbers of its own, so that drafts that the whole formula only compares with its own draw leave
     the text as it is; all else that drafting needs comes from a second source.
     """
 
     def __init__(self, seed: int, conversation: object) -> None:
-        self._said = random.Random(f"{seed}:{conversation}")
-        self._drafts = random.Random(f"drafts:{seed}:{conversation}")
-        self._drawn: list[float] = []
+        digest = hashlib.sha256(f"{seed}:{conversation}".encode()).digest()
+        self._key, other = (int.from_bytes(half, "little") for half in (digest[:16], digest[16:]))
+        self._drafts = np.random.Generator(np.random.Philox(key=other))
 
-    def at(self, position: int) -> float:
-        """The number with which the token at `position` is drawn."""
-        while len(self._drawn) <= position:
-            self._drawn.append(self._said.random())
-        return self._drawn[position]
+    def at(self, position: int) -> np.random.Generator:
+        """The source with which the token at `position` is drawn; the same numbers at each call."""
+        return np.random.Generator(np.random.Philox(key=self._key, counter=position << 128))
 
-    def draft(self) -> float:
-        """The next number for drafts."""
-        return self._drafts.random()
+    def drafting(self) -> np.random.Generator:
+        """The source with which drafts are drawn; it goes on from call to call."""
+        return self._drafts
+
+    def keeps(self, probability: float) -> bool:
+        """Whether a draft is kept, which it is with so much probability."""
+        return self._drafts.random() < probability
 
 
 class GrowingSample:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -78,10 +79,10 @@ class Act:
         laws = self.sample.laws[self.start - self.sample.said :][: len(self.drafted)]
         return [law for law in laws if law is not None]
 
-    def uniform(self, position: int) -> float:
-        """The random number with which this stage draws at `position`."""
+    def source(self, position: int) -> np.random.Generator:
+        """The random numbers with which this stage draws at `position`."""
         randomness = self.sample.randomness
-        return randomness.at(position) if self.is_last else randomness.draft()
+        return randomness.at(position) if self.is_last else randomness.drafting()
 
 
 Place = tuple[Act, int]
@@ -233,12 +234,12 @@ def _only_the_end(min_new_tokens: int) -> DecodingError:
     )
 
 
-def _draw(acts: Sequence[Act], laws: Tensor, uniforms: Sequence[float]) -> list[int]:
+def _draw(acts: Sequence[Act], laws: Tensor, sources: Sequence[np.random.Generator]) -> list[int]:
     """A token for each row of `laws`, whose act is the one beside it; greedy samples take the likeliest."""
     greedy = [act.sample.settings.temperature == 0 for act in acts]
     if all(greedy):
         return laws.argmax(-1).tolist()
-    tokens = draw(laws, uniforms)
+    tokens = draw(laws, sources)
     if any(greedy):
         tokens = torch.where(torch.tensor(greedy, device=laws.device), laws.argmax(-1), tokens)
     return tokens.tolist()
@@ -249,7 +250,7 @@ def _compare(acts: Sequence[Act], laws: Tensor, offsets: Mapping[Act, int]) -> d
     rows = [(act, i) for act in acts for i in range(act.rows)]
     picked = [offsets[act] + i for act, i in rows]
     mine = laws if len(picked) == len(laws) else laws[picked]
-    drawn = iter(_draw([act for act, _ in rows], mine, [act.uniform(act.start + i) for act, i in rows]))
+    drawn = iter(_draw([act for act, _ in rows], mine, [act.source(act.start + i) for act, i in rows]))
     found = {}
     for act in acts:
         own = [next(drawn) for _ in range(act.rows)]
@@ -270,7 +271,7 @@ def _weigh(acts: Sequence[Act], laws: Tensor, offsets: Mapping[Act, int]) -> dic
     for act in acts:
         mine = [next(probabilities) for _ in act.drafted]
         accepted = 0
-        while accepted < len(mine) and act.sample.randomness.draft() < mine[accepted]:
+        while accepted < len(mine) and act.sample.randomness.keeps(mine[accepted]):
             accepted += 1
         final = laws[offsets[act] + accepted]
         tested = min(accepted + 1, len(mine))
@@ -279,6 +280,6 @@ def _weigh(acts: Sequence[Act], laws: Tensor, offsets: Mapping[Act, int]) -> dic
         finals.append(final)
         kept[act] = accepted, sum(mine[:tested]), tested
         first += len(mine)
-    uniforms = [act.uniform(act.start + kept[act][0]) for act in acts]
-    drawn = draw(torch.stack(finals), uniforms).tolist()
+    sources = [act.source(act.start + kept[act][0]) for act in acts]
+    drawn = draw(torch.stack(finals), sources).tolist()
     return {act: (kept[act][0], token, *kept[act][1:]) for act, token in zip(acts, drawn, strict=True)}
