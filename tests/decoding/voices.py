@@ -19,7 +19,7 @@ LONG = {"min_new_tokens": 12, "max_new_tokens": 12}
 
 
 class Watched(Session):
-    """Passes every call on to a session, and remembers which rows are open."""
+    """Passes every call on to a session, and remembers which rows are open; logits do not outlive the next pass."""
 
     def __init__(self, session: Session) -> None:
         self.inner = session
@@ -28,6 +28,7 @@ class Watched(Session):
         self.open_rows: set[Row] = set()
         self.most_rows = 0
         self.given = 0
+        self._fleeting: list[Tensor] = []
 
     @property
     def room_left(self) -> int | None:
@@ -43,7 +44,11 @@ class Watched(Session):
         self.inner.park(row)
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
-        found = self.inner.extend(tokens, wanted)
+        with torch.inference_mode():
+            for logits in self._fleeting:
+                logits.fill_(torch.nan)
+        found = {row: logits.clone() for row, logits in self.inner.extend(tokens, wanted).items()}
+        self._fleeting = list(found.values())
         self.given += sum(map(len, tokens.values()))
         return found
 

@@ -149,9 +149,12 @@ class GrowingSample:
     def scores(self, leaf: Term, fresh: Tensor | None, start: int) -> Tensor:
         """The leaf's scores for the positions from `start` on: what was known and the `fresh` ones, which later stages
         may need too."""
+        is_kept = len(self.chain.stages) > 1
+        if is_kept and fresh is not None:
+            fresh = fresh.clone()  # the session's next pass may write there
         parts = [part for part in (self.known.get(leaf), fresh) if part is not None and len(part)]
         found = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if len(self.chain.stages) > 1:
+        if is_kept:
             self.known[leaf] = found
         return found[start - self.said :]
 
