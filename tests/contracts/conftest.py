@@ -7,7 +7,7 @@ import torch
 from backends import NAMES, Backend, backend
 from followed import Followed
 
-from lmalgebra.models import transformers
+from lmalgebra.models import llamacpp, transformers
 
 
 @pytest.fixture(params=NAMES, name="backend")
@@ -25,6 +25,7 @@ def rows(backend) -> Followed:
 def small_passes(monkeypatch) -> None:
     """Forward passes of at most seven new tokens."""
     monkeypatch.setattr(transformers, "PASS_TOKENS", 7)
+    monkeypatch.setattr(llamacpp, "TOKENS_AT_ONCE", 7)
 
 
 @pytest.fixture(autouse=True)

@@ -199,7 +199,9 @@ def test_a_name_that_is_not_in_the_catalogue():
 
 
 def test_an_engine_that_is_unknown():
-    assert refusal_of("toy", engine="steam") == "There is no engine 'steam'. Use 'auto', 'torch' or 'native'."
+    assert (
+        refusal_of("toy", engine="steam") == "There is no engine 'steam'. Use 'auto', 'torch', 'native' or 'llamacpp'."
+    )
 
 
 def test_a_quantization_that_is_unknown_or_not_for_a_toy():

@@ -10,8 +10,10 @@ SIZE, HIDDEN, LAYERS, HEADS, KEY_HEADS = 32, 64, 2, 4, 2
 VOCABULARY = ["<|end|>", "<|start|>", "<|turn|>", *bytes_to_unicode().values(), "he", "Ġ1", "12"]
 
 
-def write_tiny_gguf(file: Path, *, architecture: str = "llama", pre: str = "smollm", leave_out: str = "") -> Path:
-    """Write the model to `file`; `leave_out` names a tensor that the file is to lack."""
+def write_tiny_gguf(
+    file: Path, *, architecture: str = "llama", pre: str = "smollm", leave_out: str = "", chat: bool = True
+) -> Path:
+    """Write the model to `file`; `leave_out` names a tensor that the file is to lack, `chat` adds a chat template."""
     writer = GGUFWriter(file, architecture)
     writer.add_name("tiny")
     writer.add_context_length(128)
@@ -24,6 +26,8 @@ def write_tiny_gguf(file: Path, *, architecture: str = "llama", pre: str = "smol
     writer.add_rope_freq_base(10_000.0)
     writer.add_vocab_size(len(VOCABULARY))
     _add_tokenizer(writer, pre)
+    if chat:
+        writer.add_chat_template("{% for m in messages %}<|start|>{{ m['content'] }}{% endfor %}")
     for name, tensor in tiny_tensors().items():
         if name != leave_out:
             writer.add_tensor(name, tensor)
@@ -57,4 +61,3 @@ def _add_tokenizer(writer: GGUFWriter, pre: str) -> None:
     writer.add_bos_token_id(1)
     writer.add_eot_token_id(2)
     writer.add_add_bos_token(False)
-    writer.add_chat_template("{% for m in messages %}<|start|>{{ m['content'] }}{% endfor %}")

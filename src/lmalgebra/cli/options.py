@@ -99,8 +99,8 @@ Engine = Annotated[
     _option(
         _RUNNING,
         "--engine",
-        text="What computes: torch, or native, which compiles kernels for this processor once (Llama and its kin; it "
-        "needs a C compiler). Default: auto, which is torch.",
+        text="What computes: torch; native, which compiles kernels for this processor once (Llama and its kin; needs "
+        "a C compiler); or llamacpp (.gguf files; it needs the extra 'llamacpp'). Default: auto, which is torch.",
         metavar="NAME",
     ),
 ]

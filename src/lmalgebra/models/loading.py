@@ -48,13 +48,16 @@ def load(
 
     Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
     """
-    if engine not in ("auto", "torch", "native"):
-        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch' or 'native'.")
+    if engine not in ("auto", "torch", "native", "llamacpp"):
+        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch', 'native' or 'llamacpp'.")
     if quantization not in ("none", "int4"):
         raise ModelError(f"There is no quantization '{quantization}'.", "Use 'none' or 'int4'.")
     if TableModel.is_source(source):
         _refuse_for_a_toy(source, engine=engine, dtype=dtype, device=device, quantization=quantization)
         return TableModel.from_source(source).language_model(source)
+    if engine == "llamacpp":
+        _refuse_for_llama_cpp(source, dtype=dtype, device=device, quantization=quantization)
+        return _load_gguf(source, max_cache_tokens, report)
     with _without_collection():
         return _load_pretrained(source, engine, dtype, device, quantization, max_cache_tokens, report)
 
@@ -86,6 +89,22 @@ def _load_pretrained(
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
 
 
+def _load_gguf(source: str, max_cache_tokens: int | None, report: Callable[[str], None]) -> LanguageModel:
+    from lmalgebra.models.gguf_tokenizer import GGUFTokenizer
+    from lmalgebra.models.llamacpp import GGUFModel, LlamaCppSession, library
+
+    library()  # before anything is fetched
+    file = catalog.gguf_path(source, report) if source in catalog.names() else Path(source).expanduser()
+    if file.suffix != ".gguf":
+        raise ModelError(
+            f"The engine 'llamacpp' cannot load '{source}'.", "It reads .gguf files and the catalogue; or use 'torch'."
+        )
+    _require_file(file, source)
+    report(f"Loading {source} (llama.cpp on cpu) ...")
+    model = GGUFModel(file)
+    return LanguageModel(source, LlamaCppSession(model, max_cache_tokens), GGUFTokenizer(model), model.summary)
+
+
 def _refuse_for_a_toy(source: str, **options: str) -> None:
     allowed = {"engine": "auto", "dtype": "float64", "device": "cpu", "quantization": "none"}
     for option, only in allowed.items():
@@ -94,14 +113,27 @@ def _refuse_for_a_toy(source: str, **options: str) -> None:
             raise ModelError(f"The toy model '{source}' has no {option} '{given}'.", f"Leave it out, or use '{only}'.")
 
 
+def _refuse_for_llama_cpp(source: str, **options: str) -> None:
+    for option, only in {"dtype": "auto", "device": "cpu", "quantization": "none"}.items():
+        if options[option] not in ("auto", only):
+            raise ModelError(
+                f"The engine 'llamacpp' has no {option} '{options[option]}' for '{source}'.",
+                "Leave it out: the file decides how its weights are computed with.",
+            )
+
+
+def _require_file(path: Path, source: str) -> None:
+    if not path.is_file():
+        raise ModelError(f"There is no file '{source}'.", "Give the path of a .gguf file.")
+
+
 def resolve(source: str, report: Callable[[str], None]) -> str:
     """The folder or hub id that Transformers can load; fetches or converts what must be."""
     if source in catalog.names():
         return str(catalog.path(source, report))
     path = Path(source).expanduser()
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"There is no file '{source}'.", "Give the path of a .gguf file.")
+        _require_file(path, source)
         return str(catalog.converted(path, report))
     if path.is_dir():
         if not any(path.glob("*.safetensors")):

@@ -1,0 +1,316 @@
+"""Rows of a .gguf file through llama.cpp: its sequences are rows, in one cache that they share.
+
+A fork marks cells of the cache as another sequence's too, so nothing is computed or copied. A pass is one
+`llama_decode` over the new tokens of all rows, or several where there are many. Logits stay where llama.cpp has put
+them. Room is counted as if rows shared nothing, so that what was promised is there whatever becomes of the others.
+
+llama.cpp keeps keys and values in 16 bits, but for a float32 file in 32. Where weights are quantised, it rounds what is
+multiplied with them to 8 bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lmalgebra.errors import CacheFullError, ModelError
+from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length, wanted_logits
+
+CACHE_TOKENS = 1 << 14
+"""Tokens that a cache holds unless a limit is given, or twice the model's context where that is more."""
+
+TOKENS_AT_ONCE = 512
+"""Most tokens of one `llama_decode`."""
+
+_DECODER = "Use a decoder-only transformer."
+_ERROR = 4  # ggml's level
+_NO_SPACE = 1  # what llama_decode returns where the cache has none
+
+
+def library() -> ModuleType:
+    """The low-level API of llama-cpp-python. Raises ModelError where it is not installed."""
+    try:
+        import llama_cpp
+    except ImportError:
+        raise ModelError(
+            "The engine 'llamacpp' needs llama-cpp-python, which is not installed.",
+            "Install it with: pip install 'lmalgebra[llamacpp]'",
+        ) from None
+    return llama_cpp
+
+
+class GGUFModel:
+    """The weights and vocabulary of a .gguf file, freed after the last use. Raises ModelError for a bad file."""
+
+    def __init__(self, file: Path) -> None:
+        self.api = library()
+        self.file = file
+        with _errors(self.api) as errors:
+            self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), self.api.llama_model_default_params())
+        if not self.pointer:
+            raise ModelError(
+                f"llama.cpp cannot load '{file}': {'; '.join(errors) or 'it gives no reason'}.",
+                "Check the file, or use the engine 'torch'.",
+            )
+        finalize(self, self.api.llama_model_free, self.pointer)
+        self.vocabulary = self.api.llama_model_get_vocab(self.pointer)
+        self.vocabulary_size = int(self.api.llama_vocab_n_tokens(self.vocabulary))
+        self.context_length = int(self.api.llama_model_n_ctx_train(self.pointer))
+        self.is_float32 = self.metadata("general.file_type") == "0"
+        self._refuse_what_does_not_speak()
+
+    def _refuse_what_does_not_speak(self) -> None:
+        kind = self.metadata("general.architecture") or "unknown"
+        if self.api.llama_model_has_encoder(self.pointer) or self.metadata(f"{kind}.attention.causal") == "false":
+            raise ModelError(f"'{self.file}' holds a model of the kind '{kind}', which does not write text.", _DECODER)
+        if self.api.llama_model_is_recurrent(self.pointer) or self.api.llama_model_is_hybrid(self.pointer):
+            raise ModelError(f"'{self.file}' holds a model of the kind '{kind}', which cannot be rewound.", _DECODER)
+
+    @property
+    def summary(self) -> str:
+        """What a user may want to know of it."""
+        buffer = ctypes.create_string_buffer(128)
+        self.api.llama_model_desc(self.pointer, buffer, len(buffer))
+        parameters = self.api.llama_model_n_params(self.pointer) / 1e6
+        return f"{buffer.value.decode()}, {parameters:,.0f}M parameters, llama.cpp on cpu"
+
+    def metadata(self, key: str) -> str | None:
+        """The value of a key in the file, as text."""
+        size = self.api.llama_model_meta_val_str(self.pointer, key.encode(), None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        self.api.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace")
+
+
+class _errors:
+    """What llama.cpp complains of meanwhile; anything else that it says is dropped, now and later."""
+
+    _found: list[str] = []  # noqa: RUF012 - llama.cpp has one listener
+    _listener: Any = None
+
+    def __init__(self, api: ModuleType) -> None:
+        if _errors._listener is None:
+            _errors._listener = api.llama_log_callback(self._hear)
+            api.llama_log_set(_errors._listener, None)
+
+    @staticmethod
+    def _hear(level: int, text: bytes, _: object) -> None:
+        if level == _ERROR:
+            _errors._found.append(text.decode(errors="replace").strip())
+
+    def __enter__(self) -> list[str]:
+        self._found.clear()
+        return self._found
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@dataclass(eq=False)
+class _LlamaRow:
+    """A row's sequence and tokens, of which the first `read` are in the cache, and for how many space is taken."""
+
+    sequence: int
+    tokens: list[int]
+    room: int = 0
+    read: int = 0
+
+    @property
+    def space(self) -> int:
+        return max(self.room, len(self.tokens))
+
+
+class LlamaCppSession(Session):
+    """Rows over a `GGUFModel`; as many may be open as llama.cpp has sequences."""
+
+    def __init__(self, model: GGUFModel, max_cache_tokens: int | None = None, threads: int | None = None) -> None:
+        self._model, self._api = model, model.api
+        self.context_length, self.vocabulary_size = model.context_length, model.vocabulary_size
+        self.device = torch.device("cpu")
+        self._max_tokens = max_cache_tokens or max(CACHE_TOKENS, 2 * self.context_length)
+        self._used = 0
+        self._rows: RowTable[_LlamaRow] = RowTable()
+        self._free = list(range(self._api.llama_max_parallel_sequences()))
+        self._context = self._new_context(threads or len(os.sched_getaffinity(0)))
+        self._memory = self._api.llama_get_memory(self._context)
+        self._batch = _Batch(self._api, TOKENS_AT_ONCE)
+
+    def _new_context(self, threads: int) -> Any:
+        options = self._api.llama_context_default_params()
+        options.n_ctx = self._max_tokens
+        options.n_seq_max = len(self._free)
+        options.n_batch = options.n_ubatch = max(TOKENS_AT_ONCE, options.n_seq_max)  # it aborts with less
+        options.n_threads = options.n_threads_batch = threads
+        options.kv_unified = options.swa_full = options.no_perf = True
+        if self._model.is_float32:
+            options.type_k = options.type_v = self._api.GGML_TYPE_F32
+            options.flash_attn_type = self._api.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it rounds
+        with _errors(self._api) as errors:
+            context = self._api.llama_init_from_model(self._model.pointer, options)
+        if not context:
+            raise ModelError(
+                f"llama.cpp cannot make a cache of {self._max_tokens:,} tokens for '{self._model.file}': "
+                f"{'; '.join(errors) or 'it gives no reason'}.",
+                "Give a smaller limit, or use the engine 'torch'.",
+            )
+        finalize(self, self._api.llama_free, context)
+        return context
+
+    @property
+    def room_left(self) -> int:
+        return self._max_tokens - self._used
+
+    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
+        if adapter is not None:
+            raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
+        check_length(len(tokens), self.context_length)
+        return self._add(list(tokens), room)
+
+    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
+        original = self._rows[row]
+        length = fork_length(length, len(original.tokens))
+        if original.read < length:
+            self.extend({row: ()})
+        twin = self._add(original.tokens[:length], room)
+        self._api.llama_memory_seq_cp(self._memory, original.sequence, self._rows[twin].sequence, 0, length)
+        self._rows[twin].read = length
+        return twin
+
+    def _add(self, tokens: list[int], room: int) -> Row:
+        held = _LlamaRow(-1, tokens, min(room, self.context_length))
+        if not self._free:
+            raise CacheFullError(
+                f"The key-value cache is full: it holds {len(self._rows)} rows, the most that llama.cpp allows.",
+                "Run fewer samples at once.",
+            )
+        self._take(held.space)
+        held.sequence = self._free.pop()
+        return self._rows.add(held)
+
+    def _take(self, space: int) -> None:
+        if self._used + space > self._max_tokens:
+            raise CacheFullError(
+                f"The key-value cache is full: it holds {self._used} of at most {self._max_tokens} tokens "
+                f"and a row needs {space} more.",
+                "Run fewer samples at once, shorten the prompt, or raise the session's cache limit.",
+            )
+        self._used += space
+
+    def park(self, row: Row) -> None:
+        parked = self._rows[row]
+        self._used -= parked.space - len(parked.tokens)
+        parked.room = 0
+
+    def rewind(self, row: Row, length: int) -> None:
+        held = self._rows[row]
+        check_rewind(length, len(held.tokens))
+        self._used -= held.space
+        del held.tokens[length:]
+        self._used += held.space
+        held.read = min(held.read, length)
+        self._forget(held)
+
+    def close(self, row: Row) -> None:
+        held = self._rows.remove(row)
+        self._used -= held.space
+        held.read = 0
+        self._forget(held)
+        self._free.append(held.sequence)
+
+    def _forget(self, held: _LlamaRow) -> None:
+        """Take out of the cache what is past the tokens that the row has read."""
+        self._api.llama_memory_seq_rm(self._memory, held.sequence, held.read, -1)
+
+    def length(self, row: Row) -> int:
+        return len(self._rows[row].tokens)
+
+    def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
+        counts = wanted_logits(tokens, wanted)
+        held = {row: self._rows[row] for row in tokens}
+        after = {row: [*each.tokens, *tokens[row]] for row, each in held.items()}
+        for row, each in held.items():
+            check_length(len(after[row]), self.context_length)
+            self._check_vocabulary(after[row][each.read :])
+        growth = sum(max(0, len(after[row]) - each.space) for row, each in held.items())
+        self._take(growth)
+        try:
+            logits = self._read({row: after[row][each.read :] for row, each in held.items()}, counts)
+        except BaseException:
+            self._used -= growth
+            for each in held.values():
+                self._forget(each)
+            raise
+        for row, each in held.items():
+            each.tokens, each.read = after[row], len(after[row])
+        return dict(zip(tokens, logits.split([counts[row] for row in tokens]), strict=True))
+
+    def _check_vocabulary(self, tokens: Sequence[int]) -> None:
+        if tokens and not 0 <= min(tokens) <= max(tokens) < self.vocabulary_size:
+            raise IndexError(f"a token is outside the vocabulary of {self.vocabulary_size:,}")
+
+    def _read(self, unread: Mapping[Row, Sequence[int]], counts: Mapping[Row, int]) -> Tensor:
+        """Read tokens into the cache; the logits wanted, `[all rows' wanted, vocabulary]`, in the order of rows."""
+        tokens = np.fromiter((token for new in unread.values() for token in new), dtype=np.int32)
+        parts = [(self._rows[row], len(new), counts[row]) for row, new in unread.items()]
+        places = np.concatenate([np.arange(each.read, each.read + size) for each, size, _ in parts] or [[]])
+        sequences = np.repeat([each.sequence for each, _, _ in parts], [size for _, size, _ in parts])
+        outputs = np.concatenate([np.arange(size) >= size - count for _, size, count in parts] or [[]])
+        found = []
+        for first in range(0, len(tokens), TOKENS_AT_ONCE):
+            chunk = slice(first, first + TOKENS_AT_ONCE)
+            found.append(self._decode(tokens[chunk], places[chunk], sequences[chunk], outputs[chunk]))
+            if len(tokens) > TOKENS_AT_ONCE:
+                found[-1] = found[-1].clone()  # the next call writes there
+        if len(found) == 1:
+            return found[0]
+        return torch.cat(found) if found else torch.empty(0, self.vocabulary_size)
+
+    def _decode(self, tokens: np.ndarray, places: np.ndarray, sequences: np.ndarray, outputs: np.ndarray) -> Tensor:
+        """The logits of one `llama_decode`, where llama.cpp keeps them until the next."""
+        batch = self._batch.filled(tokens, places, sequences, outputs)
+        with _errors(self._api) as errors:
+            status = self._api.llama_decode(self._context, batch)
+        if status == _NO_SPACE:
+            raise CacheFullError("The key-value cache of llama.cpp is full.", "Run fewer samples at once.")
+        if status:
+            reason = "; ".join(errors) or f"status {status}"
+            raise ModelError(f"llama.cpp cannot read on in '{self._model.file}': {reason}.", "Use the engine 'torch'.")
+        shape = (int(outputs.sum()), self.vocabulary_size)
+        if not shape[0]:
+            return torch.empty(shape)
+        return torch.from_numpy(np.ctypeslib.as_array(self._api.llama_get_logits(self._context), shape))
+
+
+class _Batch:
+    """The arrays of a `llama_decode`, filled without a call for each token; each token is of one sequence."""
+
+    def __init__(self, api: ModuleType, size: int) -> None:
+        self._tokens, self._places, self._sequences, counts = np.ones((4, size), dtype=np.int32)
+        self._outputs = np.zeros(size, dtype=np.int8)
+        first = self._sequences.ctypes.data
+        self._addresses = np.arange(first, first + 4 * size, 4, dtype=np.uintp)
+        arrays = (self._tokens, None, self._places, counts, self._addresses, self._outputs)
+        kinds = [kind for _, kind in api.llama_batch._fields_[1:]]
+        self._counts = counts
+        self._batch = api.llama_batch(
+            0, *(None if each is None else each.ctypes.data_as(kind) for each, kind in zip(arrays, kinds, strict=True))
+        )
+
+    def filled(self, tokens: np.ndarray, places: np.ndarray, sequences: np.ndarray, outputs: np.ndarray) -> Any:
+        """The batch as llama.cpp takes it."""
+        count = len(tokens)
+        self._tokens[:count], self._places[:count] = tokens, places
+        self._sequences[:count], self._outputs[:count] = sequences, outputs
+        self._batch.n_tokens = count
+        return self._batch
