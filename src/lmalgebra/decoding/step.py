@@ -218,9 +218,10 @@ def _laws_alike(rows: Sequence[Place], logprobs: Tensor, impossible: dict[Place,
     if any(early):
         weights = forbid(weights, early, rows[0][0].sample.loaded.ends)
         stuck = weights.amax(-1).isneginf()
-        for row in stuck.nonzero().flatten().tolist():
-            impossible[rows[row]] = _only_the_end(rows[row][0].sample.settings.min_new_tokens)
-        weights = weights.masked_fill(stuck[:, None], 0.0)
+        if stuck.any():
+            for row in stuck.nonzero().flatten().tolist():
+                impossible[rows[row]] = _only_the_end(rows[row][0].sample.settings.min_new_tokens)
+            weights = weights.masked_fill(stuck[:, None], 0.0)
     if settings.temperature == 0:
         return weights
     truncation = Truncation(settings.temperature, settings.top_k, settings.top_p, settings.min_p)
@@ -234,12 +235,12 @@ def _only_the_end(min_new_tokens: int) -> DecodingError:
     )
 
 
-def _draw(acts: Sequence[Act], laws: Tensor, sources: Sequence[np.random.Generator]) -> list[int]:
-    """A token for each row of `laws`, whose act is the one beside it; greedy samples take the likeliest."""
-    greedy = [act.sample.settings.temperature == 0 for act in acts]
+def _draw(rows: Sequence[Place], laws: Tensor) -> list[int]:
+    """A token for each row of `laws`, whose place is the one beside it; greedy samples take the likeliest."""
+    greedy = [act.sample.settings.temperature == 0 for act, _ in rows]
     if all(greedy):
         return laws.argmax(-1).tolist()
-    tokens = draw(laws, sources)
+    tokens = draw(laws, [act.source(act.start + i) for act, i in rows])
     if any(greedy):
         tokens = torch.where(torch.tensor(greedy, device=laws.device), laws.argmax(-1), tokens)
     return tokens.tolist()
@@ -250,7 +251,7 @@ def _compare(acts: Sequence[Act], laws: Tensor, offsets: Mapping[Act, int]) -> d
     rows = [(act, i) for act in acts for i in range(act.rows)]
     picked = [offsets[act] + i for act, i in rows]
     mine = laws if len(picked) == len(laws) else laws[picked]
-    drawn = iter(_draw([act for act, _ in rows], mine, [act.source(act.start + i) for act, i in rows]))
+    drawn = iter(_draw(rows, mine))
     found = {}
     for act in acts:
         own = [next(drawn) for _ in range(act.rows)]

@@ -261,32 +261,28 @@ class LlamaCppSession(Session):
 
     def _read(self, unread: Mapping[Row, Sequence[int]], counts: Mapping[Row, int]) -> Tensor:
         """Read tokens into the cache; the logits wanted, `[all rows' wanted, vocabulary]`, in the order of rows."""
-        tokens = np.fromiter((token for new in unread.values() for token in new), dtype=np.int32)
-        parts = [(self._rows[row], len(new), counts[row]) for row, new in unread.items()]
-        places = np.concatenate([np.arange(each.read, each.read + size) for each, size, _ in parts] or [[]])
-        sequences = np.repeat([each.sequence for each, _, _ in parts], [size for _, size, _ in parts])
-        outputs = np.concatenate([np.arange(size) >= size - count for _, size, count in parts] or [[]])
-        found = []
-        for first in range(0, len(tokens), TOKENS_AT_ONCE):
-            chunk = slice(first, first + TOKENS_AT_ONCE)
-            found.append(self._decode(tokens[chunk], places[chunk], sequences[chunk], outputs[chunk]))
-            if len(tokens) > TOKENS_AT_ONCE:
-                found[-1] = found[-1].clone()  # the next call writes there
-        if len(found) == 1:
-            return found[0]
-        return torch.cat(found) if found else torch.empty(0, self.vocabulary_size)
+        tokens, places, sequences, outputs = entries = [], [], [], []
+        for row, new in unread.items():
+            held, silent = self._rows[row], len(new) - counts[row]
+            tokens += new
+            places += range(held.read, held.read + len(new))
+            sequences += [held.sequence] * len(new)
+            outputs += [0] * silent + [1] * counts[row]
+        if len(tokens) <= TOKENS_AT_ONCE:
+            return self._decode(entries) if tokens else torch.empty(0, self.vocabulary_size)
+        chunks = [slice(first, first + TOKENS_AT_ONCE) for first in range(0, len(tokens), TOKENS_AT_ONCE)]
+        return torch.cat([self._decode([each[chunk] for each in entries]).clone() for chunk in chunks])
 
-    def _decode(self, tokens: np.ndarray, places: np.ndarray, sequences: np.ndarray, outputs: np.ndarray) -> Tensor:
+    def _decode(self, entries: Sequence[list[int]]) -> Tensor:
         """The logits of one `llama_decode`, where llama.cpp keeps them until the next."""
-        batch = self._batch.filled(tokens, places, sequences, outputs)
         with _errors(self._api) as errors:
-            status = self._api.llama_decode(self._context, batch)
+            status = self._api.llama_decode(self._context, self._batch.filled(entries))
         if status == _NO_SPACE:
             raise CacheFullError("The key-value cache of llama.cpp is full.", "Run fewer samples at once.")
         if status:
             reason = "; ".join(errors) or f"status {status}"
             raise ModelError(f"llama.cpp cannot read on in '{self._model.file}': {reason}.", "Use the engine 'torch'.")
-        shape = (int(outputs.sum()), self.vocabulary_size)
+        shape = (sum(entries[-1]), self.vocabulary_size)
         if not shape[0]:
             return torch.empty(shape)
         return torch.from_numpy(np.ctypeslib.as_array(self._api.llama_get_logits(self._context), shape))
@@ -296,21 +292,20 @@ class _Batch:
     """The arrays of a `llama_decode`, filled without a call for each token; each token is of one sequence."""
 
     def __init__(self, api: ModuleType, size: int) -> None:
-        self._tokens, self._places, self._sequences, counts = np.ones((4, size), dtype=np.int32)
-        self._outputs = np.zeros(size, dtype=np.int8)
-        first = self._sequences.ctypes.data
-        self._addresses = np.arange(first, first + 4 * size, 4, dtype=np.uintp)
-        arrays = (self._tokens, None, self._places, counts, self._addresses, self._outputs)
+        tokens, places, counts, sequences = np.ones((4, size), dtype=np.int32)
+        outputs, first = np.ones(size, dtype=np.int8), sequences.ctypes.data
+        addresses = np.arange(first, first + 4 * size, 4, dtype=np.uintp)
         kinds = [kind for _, kind in api.llama_batch._fields_[1:]]
-        self._counts = counts
-        self._batch = api.llama_batch(
-            0, *(None if each is None else each.ctypes.data_as(kind) for each, kind in zip(arrays, kinds, strict=True))
-        )
+        arrays = (tokens, None, places, counts, addresses, outputs)
+        pointers = (a if a is None else a.ctypes.data_as(kind) for a, kind in zip(arrays, kinds, strict=True))
+        self._batch = api.llama_batch(0, *pointers)
+        self._arrays = (tokens, places, sequences, outputs)
+        self._kept = (counts, addresses)  # the batch only points to them
 
-    def filled(self, tokens: np.ndarray, places: np.ndarray, sequences: np.ndarray, outputs: np.ndarray) -> Any:
-        """The batch as llama.cpp takes it."""
-        count = len(tokens)
-        self._tokens[:count], self._places[:count] = tokens, places
-        self._sequences[:count], self._outputs[:count] = sequences, outputs
+    def filled(self, entries: Sequence[Sequence[int]]) -> Any:
+        """The batch as llama.cpp takes it, of tokens, their places, their sequences and whether logits are wanted."""
+        count = len(entries[0])
+        for array, values in zip(self._arrays, entries, strict=True):
+            array[:count] = values
         self._batch.n_tokens = count
         return self._batch
