@@ -7,11 +7,11 @@ from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
 from transformers import LlamaForCausalLM
 
 
-def write_llama_gguf(model: LlamaForCausalLM, file: Path) -> Path:
-    """Write a Llama of Transformers to `file` in float32, without a tokenizer."""
+def write_llama_gguf(model: LlamaForCausalLM, file: Path, half: bool = False) -> Path:
+    """Write a Llama of Transformers to `file`, its matrices in float32 or `half` of it, without a tokenizer."""
     config = model.config
     writer = GGUFWriter(file, "llama")
-    writer.add_file_type(0)
+    writer.add_file_type(int(half))
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
@@ -28,7 +28,8 @@ def write_llama_gguf(model: LlamaForCausalLM, file: Path) -> Path:
         weight = tensor.float().numpy()
         if (turned := heads.get(name.split(".")[-2])) is not None:  # llama.cpp turns neighbours, Transformers halves
             weight = weight.reshape(turned, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
-        writer.add_tensor(names.get_name(name, (".weight",)), np.ascontiguousarray(weight))
+        kind = np.float16 if half and weight.ndim == 2 else np.float32
+        writer.add_tensor(names.get_name(name, (".weight",)), np.ascontiguousarray(weight, dtype=kind))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -46,9 +46,12 @@ def _described(voice: "Voice", states: "dict[Model, str]") -> str:
 
 
 def _run(model: "Model") -> str:
-    """How a model is run."""
+    """How a model is run: its engine, and why it is that one."""
+    from lmalgebra.models.engines import choose_engine
+
+    engine = choose_engine(model.source, model.engine, model.dtype, model.device, model.quantization)
     quantized = "" if model.quantization == "none" else f", quantization {model.quantization}"
-    return f"engine {model.engine}, dtype {model.dtype}, device {model.device}{quantized}"
+    return f"engine {engine}, dtype {model.dtype}, device {model.device}{quantized}"
 
 
 def _spoken(term: "Term") -> str:
@@ -67,9 +70,10 @@ def _spoken(term: "Term") -> str:
 def _state(model: "Model") -> str:
     """Whether the weights are on this machine. Raises ModelError for a source that names nothing."""
     from lmalgebra.models import catalog
+    from lmalgebra.models.engines import is_toy
 
     source, path = model.source, Path(model.source).expanduser()
-    if source == "toy" or source.startswith("toy:"):
+    if is_toy(source) and path.suffix != ".json":
         return "an exact toy, no weights"
     if source in catalog.names():
         return "ready" if catalog.is_fetched(source) else f"fetched when first used ({_download(source)})"

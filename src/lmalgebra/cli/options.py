@@ -100,7 +100,8 @@ Engine = Annotated[
         _RUNNING,
         "--engine",
         text="What computes: torch; native, which compiles kernels for this processor once (Llama and its kin; needs "
-        "a C compiler); or llamacpp (.gguf files; it needs the extra 'llamacpp'). Default: auto, which is torch.",
+        "a C compiler); or llamacpp (.gguf files; needs the extra 'llamacpp'). Default: auto, which is llamacpp for "
+        ".gguf files and the catalogue where it is installed and there is no GPU, else torch.",
         metavar="NAME",
     ),
 ]

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
+from lmalgebra.models.engines import choose_engine, is_toy
 from lmalgebra.models.packed_linear import SMALLEST_PASS, pack_linears
 from lmalgebra.models.table import TableModel
 
@@ -48,11 +49,10 @@ def load(
 
     Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
     """
-    if engine not in ("auto", "torch", "native", "llamacpp"):
-        raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch', 'native' or 'llamacpp'.")
+    engine = choose_engine(source, engine, dtype, device, quantization).name
     if quantization not in ("none", "int4"):
         raise ModelError(f"There is no quantization '{quantization}'.", "Use 'none' or 'int4'.")
-    if TableModel.is_source(source):
+    if is_toy(source):
         _refuse_for_a_toy(source, engine=engine, dtype=dtype, device=device, quantization=quantization)
         return TableModel.from_source(source).language_model(source)
     if engine == "llamacpp":

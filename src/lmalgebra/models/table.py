@@ -61,11 +61,6 @@ class TableModel:
                     "Give as many probabilities as there are pieces, none negative, that sum to 1.",
                 )
 
-    @staticmethod
-    def is_source(source: str) -> bool:
-        """Whether `source` names a toy: `toy`, `toy:SEED` or a `.json` file."""
-        return source == "toy" or source.startswith("toy:") or source.endswith(".json")
-
     @classmethod
     def from_source(cls, source: str) -> "TableModel":
         """The toy that `source` names. Raises ModelError for a seed that is no number or a file that is no table."""
