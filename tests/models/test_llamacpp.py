@@ -150,11 +150,28 @@ def test_rows_beyond_what_llama_cpp_allows(tiny):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"dtype": "float32"}, "dtype 'float32'"), ({"device": "cuda"}, "device 'cuda'"), ({"quantization": "int4"}, "")],
+    [({"dtype": "float32"}, "dtype 'float32'"), ({"quantization": "int4"}, "quantization 'int4'")],
 )
 def test_what_the_file_decides(tiny, options, named):
     with pytest.raises(ModelError, match=f"^The engine 'llamacpp' has no {named}.*Leave it out: the file decides"):
         load(str(tiny), engine="llamacpp", **options)
+
+
+def test_a_gpu_that_the_library_was_not_built_for(tiny, monkeypatch):
+    monkeypatch.setattr("llama_cpp.llama_supports_gpu_offload", lambda: False)
+    with pytest.raises(
+        ModelError, match=r"^The device 'cuda' cannot be used: llama-cpp-python was built without a GPU"
+    ):
+        load(str(tiny), engine="llamacpp", device="cuda")
+    assert load(str(tiny), engine="llamacpp").summary.endswith("llama.cpp on cpu")
+
+
+def test_a_model_of_embeddings(tmp_path):
+    file = write_tiny_gguf(tmp_path / "tiny.gguf", causal=False)
+    with pytest.raises(
+        ModelError, match=r"holds a model of the kind 'llama', which does not write text\. Use a decoder"
+    ):
+        load(str(file), engine="llamacpp")
 
 
 def test_adapters(tiny):

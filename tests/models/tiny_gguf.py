@@ -11,9 +11,16 @@ VOCABULARY = ["<|end|>", "<|start|>", "<|turn|>", *bytes_to_unicode().values(), 
 
 
 def write_tiny_gguf(
-    file: Path, *, architecture: str = "llama", pre: str = "smollm", leave_out: str = "", chat: bool = True
+    file: Path,
+    *,
+    architecture: str = "llama",
+    pre: str = "smollm",
+    leave_out: str = "",
+    chat: bool = True,
+    causal: bool = True,
 ) -> Path:
-    """Write the model to `file`; `leave_out` names a tensor that the file is to lack, `chat` adds a chat template."""
+    """Write the model to `file`; `leave_out` names a tensor that the file is to lack, `chat` adds a chat template, and
+    one that is not `causal` is for embeddings."""
     writer = GGUFWriter(file, architecture)
     writer.add_name("tiny")
     writer.add_context_length(128)
@@ -25,6 +32,8 @@ def write_tiny_gguf(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10_000.0)
     writer.add_vocab_size(len(VOCABULARY))
+    if not causal:
+        writer.add_causal_attention(False)
     _add_tokenizer(writer, pre)
     if chat:
         writer.add_chat_template("{% for m in messages %}<|start|>{{ m['content'] }}{% endfor %}")

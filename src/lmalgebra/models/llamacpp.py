@@ -50,13 +50,26 @@ def library() -> ModuleType:
 
 
 class GGUFModel:
-    """The weights and vocabulary of a .gguf file, freed after the last use. Raises ModelError for a bad file."""
+    """The weights and vocabulary of a .gguf file, freed after the last use.
 
-    def __init__(self, file: Path) -> None:
+    `device` "auto" computes on a GPU where the library was built for one. Raises ModelError for a bad file, and for a
+    GPU that the library was not built for.
+    """
+
+    def __init__(self, file: Path, device: str = "auto") -> None:
         self.api = library()
         self.file = file
+        options = self.api.llama_model_default_params()
+        self.place = "gpu" if device != "cpu" and self.api.llama_supports_gpu_offload() else "cpu"
+        if device not in ("auto", "cpu") and self.place == "cpu":
+            raise ModelError(
+                f"The device '{device}' cannot be used: llama-cpp-python was built without a GPU here.",
+                "Leave `device` out, or build it with a GPU.",
+            )
+        if self.place == "cpu":
+            options.n_gpu_layers = 0
         with _errors(self.api) as errors:
-            self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), self.api.llama_model_default_params())
+            self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), options)
         if not self.pointer:
             raise ModelError(
                 f"llama.cpp cannot load '{file}': {'; '.join(errors) or 'it gives no reason'}.",
@@ -82,7 +95,7 @@ class GGUFModel:
         buffer = ctypes.create_string_buffer(128)
         self.api.llama_model_desc(self.pointer, buffer, len(buffer))
         parameters = self.api.llama_model_n_params(self.pointer) / 1e6
-        return f"{buffer.value.decode()}, {parameters:,.0f}M parameters, llama.cpp on cpu"
+        return f"{buffer.value.decode()}, {parameters:,.0f}M parameters, llama.cpp on {self.place}"
 
     def metadata(self, key: str) -> str | None:
         """The value of a key in the file, as text."""
@@ -142,7 +155,7 @@ class LlamaCppSession(Session):
         self._used = 0
         self._rows: RowTable[_LlamaRow] = RowTable()
         self._free = list(range(self._api.llama_max_parallel_sequences()))
-        self._context = self._new_context(threads or len(os.sched_getaffinity(0)))
+        self._context = self._new_context(threads or torch.get_num_threads())
         self._memory = self._api.llama_get_memory(self._context)
         self._batch = _Batch(self._api, TOKENS_AT_ONCE)
 

@@ -56,8 +56,8 @@ def load(
         _refuse_for_a_toy(source, engine=engine, dtype=dtype, device=device, quantization=quantization)
         return TableModel.from_source(source).language_model(source)
     if engine == "llamacpp":
-        _refuse_for_llama_cpp(source, dtype=dtype, device=device, quantization=quantization)
-        return _load_gguf(source, max_cache_tokens, report)
+        _refuse_for_llama_cpp(source, dtype=dtype, quantization=quantization)
+        return _load_gguf(source, device, max_cache_tokens, report)
     with _without_collection():
         return _load_pretrained(source, engine, dtype, device, quantization, max_cache_tokens, report)
 
@@ -89,7 +89,7 @@ def _load_pretrained(
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
 
 
-def _load_gguf(source: str, max_cache_tokens: int | None, report: Callable[[str], None]) -> LanguageModel:
+def _load_gguf(source: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]) -> LanguageModel:
     from lmalgebra.models.gguf_tokenizer import GGUFTokenizer
     from lmalgebra.models.llamacpp import GGUFModel, LlamaCppSession, library
 
@@ -100,8 +100,8 @@ def _load_gguf(source: str, max_cache_tokens: int | None, report: Callable[[str]
             f"The engine 'llamacpp' cannot load '{source}'.", "It reads .gguf files and the catalogue; or use 'torch'."
         )
     _require_file(file, source)
-    report(f"Loading {source} (llama.cpp on cpu) ...")
-    model = GGUFModel(file)
+    report(f"Loading {source} (llama.cpp) ...")
+    model = GGUFModel(file, device)
     return LanguageModel(source, LlamaCppSession(model, max_cache_tokens), GGUFTokenizer(model), model.summary)
 
 
@@ -114,8 +114,8 @@ def _refuse_for_a_toy(source: str, **options: str) -> None:
 
 
 def _refuse_for_llama_cpp(source: str, **options: str) -> None:
-    for option, only in {"dtype": "auto", "device": "cpu", "quantization": "none"}.items():
-        if options[option] not in ("auto", only):
+    for option, only in {"dtype": "auto", "quantization": "none"}.items():
+        if options[option] != only:
             raise ModelError(
                 f"The engine 'llamacpp' has no {option} '{options[option]}' for '{source}'.",
                 "Leave it out: the file decides how its weights are computed with.",
