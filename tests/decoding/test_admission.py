@@ -102,7 +102,7 @@ def test_what_an_empty_cache_cannot_hold_is_refused_and_the_others_go_on():
     assert list(running.refused) == [large]
     assert isinstance(running.refused[large], CacheFullError)
     assert str(running.refused[large]) == (
-        "The toy's cache is full: it holds 0 of at most 30 tokens and 31 more are needed. "
+        "The key-value cache is full: it holds 0 of at most 30 tokens and 31 more are needed. "
         "Run fewer samples at once, shorten the prompt, or raise the session's cache limit."
     )
     assert [running.samples[index] for index in (0, 2)] == [

@@ -80,7 +80,7 @@ def test_a_full_toy_says_how_full_and_what_is_missing():
     with pytest.raises(CacheFullError) as refusal:
         session.fork(session.open([2]), room=8)
     assert str(refusal.value) == (
-        "The toy's cache is full: it holds 13 of at most 20 tokens and 8 more are needed. "
+        "The key-value cache is full: it holds 13 of at most 20 tokens and 8 more are needed. "
         "Run fewer samples at once, shorten the prompt, or raise the session's cache limit."
     )
     session.extend({row: [3] * 10})

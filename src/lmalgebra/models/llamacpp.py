@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,8 @@ import torch
 from torch import Tensor
 
 from lmalgebra.errors import CacheFullError, ModelError
-from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length, wanted_logits
+from lmalgebra.models.base import Row, check_length, wanted_logits
+from lmalgebra.models.counted import CountedRow, CountedSession
 
 CACHE_TOKENS = 1 << 14
 """Tokens that a cache holds unless a limit is given, or twice the model's context where that is more."""
@@ -130,38 +130,23 @@ class _errors:
     def __exit__(self, *_: object) -> None: ...
 
 
-@dataclass(eq=False)
-class _LlamaRow:
-    """A row's sequence and tokens, of which the first `read` are in the cache, and for how many space is taken."""
-
-    sequence: int
-    tokens: list[int]
-    room: int = 0
-    read: int = 0
-
-    @property
-    def space(self) -> int:
-        return max(self.room, len(self.tokens))
-
-
-class LlamaCppSession(Session):
+class LlamaCppSession(CountedSession):
     """Rows over a `GGUFModel`; as many may be open as llama.cpp has sequences."""
 
     def __init__(self, model: GGUFModel, max_cache_tokens: int | None = None, threads: int | None = None) -> None:
+        most = max_cache_tokens or max(CACHE_TOKENS, 2 * model.context_length)
+        super().__init__(most)
         self._model, self._api = model, model.api
         self.context_length, self.vocabulary_size = model.context_length, model.vocabulary_size
         self.device = torch.device("cpu")
-        self._max_tokens = max_cache_tokens or max(CACHE_TOKENS, 2 * self.context_length)
-        self._used = 0
-        self._rows: RowTable[_LlamaRow] = RowTable()
         self._free = list(range(self._api.llama_max_parallel_sequences()))
-        self._context = self._new_context(threads or torch.get_num_threads())
+        self._context = self._new_context(most, threads or torch.get_num_threads())
         self._memory = self._api.llama_get_memory(self._context)
         self._batch = _Batch(self._api, TOKENS_AT_ONCE)
 
-    def _new_context(self, threads: int) -> Any:
+    def _new_context(self, most: int, threads: int) -> Any:
         options = self._api.llama_context_default_params()
-        options.n_ctx = self._max_tokens
+        options.n_ctx = most
         options.n_seq_max = len(self._free)
         options.n_batch = options.n_ubatch = max(TOKENS_AT_ONCE, options.n_seq_max)  # it aborts with less
         options.n_threads = options.n_threads_batch = threads
@@ -173,80 +158,36 @@ class LlamaCppSession(Session):
             context = self._api.llama_init_from_model(self._model.pointer, options)
         if not context:
             raise ModelError(
-                f"llama.cpp cannot make a cache of {self._max_tokens:,} tokens for '{self._model.file}': "
+                f"llama.cpp cannot make a cache of {most:,} tokens for '{self._model.file}': "
                 f"{'; '.join(errors) or 'it gives no reason'}.",
                 "Give a smaller limit, or use the engine 'torch'.",
             )
         finalize(self, self._api.llama_free, context)
         return context
 
-    @property
-    def room_left(self) -> int:
-        return self._max_tokens - self._used
+    def _check_adapter(self, adapter: str) -> None:
+        raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
-        if adapter is not None:
-            raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
-        check_length(len(tokens), self.context_length)
-        return self._add(list(tokens), room)
-
-    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
-        original = self._rows[row]
-        length = fork_length(length, len(original.tokens))
-        if original.read < length:
-            self.extend({row: ()})
-        twin = self._add(original.tokens[:length], room)
-        self._api.llama_memory_seq_cp(self._memory, original.sequence, self._rows[twin].sequence, 0, length)
-        self._rows[twin].read = length
-        return twin
-
-    def _add(self, tokens: list[int], room: int) -> Row:
-        held = _LlamaRow(-1, tokens, min(room, self.context_length))
+    def _add(self, row: CountedRow) -> Row:
         if not self._free:
             raise CacheFullError(
                 f"The key-value cache is full: it holds {len(self._rows)} rows, the most that llama.cpp allows.",
                 "Run fewer samples at once.",
             )
-        self._take(held.space)
-        held.sequence = self._free.pop()
-        return self._rows.add(held)
+        added = super()._add(row)
+        row.sequence = self._free.pop()
+        return added
 
-    def _take(self, space: int) -> None:
-        if self._used + space > self._max_tokens:
-            raise CacheFullError(
-                f"The key-value cache is full: it holds {self._used} of at most {self._max_tokens} tokens "
-                f"and a row needs {space} more.",
-                "Run fewer samples at once, shorten the prompt, or raise the session's cache limit.",
-            )
-        self._used += space
+    def _copy(self, original: CountedRow, twin: CountedRow) -> None:
+        self._api.llama_memory_seq_cp(self._memory, original.sequence, twin.sequence, 0, twin.read)
 
-    def park(self, row: Row) -> None:
-        parked = self._rows[row]
-        self._used -= parked.space - len(parked.tokens)
-        parked.room = 0
-
-    def rewind(self, row: Row, length: int) -> None:
-        held = self._rows[row]
-        check_rewind(length, len(held.tokens))
-        self._used -= held.space
-        del held.tokens[length:]
-        self._used += held.space
-        held.read = min(held.read, length)
-        self._forget(held)
+    def _forget(self, row: CountedRow) -> None:
+        self._api.llama_memory_seq_rm(self._memory, row.sequence, row.read, -1)
 
     def close(self, row: Row) -> None:
-        held = self._rows.remove(row)
-        self._used -= held.space
-        held.read = 0
-        self._forget(held)
-        self._free.append(held.sequence)
-
-    def _forget(self, held: _LlamaRow) -> None:
-        """Take out of the cache what is past the tokens that the row has read."""
-        self._api.llama_memory_seq_rm(self._memory, held.sequence, held.read, -1)
-
-    def length(self, row: Row) -> int:
-        return len(self._rows[row].tokens)
+        sequence = self._rows[row].sequence
+        super().close(row)
+        self._free.append(sequence)
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         counts = wanted_logits(tokens, wanted)

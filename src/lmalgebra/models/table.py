@@ -14,21 +14,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lmalgebra.errors import CacheFullError, ModelError, PromptError
+from lmalgebra.errors import ModelError, PromptError
 from lmalgebra.models.base import (
     LanguageModel,
     Message,
     Parts,
     Row,
-    RowTable,
-    Session,
     TextStream,
     Tokenizer,
     check_length,
-    check_rewind,
-    fork_length,
     wanted_logits,
 )
+from lmalgebra.models.counted import CountedRow, CountedSession
 
 END = "<end>"
 TOY_PIECES = (*"abcdefghijklmnopqrstuvwxyz0123456789 .,:;!?'\"()-\n", END)
@@ -105,20 +102,7 @@ def _logprobs(table: TableModel, context: tuple[int, ...]) -> Tensor:
     return torch.tensor(scores, dtype=torch.float64).log_softmax(-1)
 
 
-@dataclass(eq=False)
-class _TableRow:
-    """A row's tokens, of which the first `read` are read, and for how many space is taken."""
-
-    tokens: list[int]
-    room: int
-    read: int = 0
-
-    @property
-    def space(self) -> int:
-        return max(self.room, len(self.tokens))
-
-
-class TableSession(Session):
+class TableSession(CountedSession):
     """Rows of a `TableModel`; `computed` counts the tokens read, to show what forking saves.
 
     With `max_cache_tokens` it refuses rows as a session with a cache of so many tokens does, to the token.
@@ -127,49 +111,19 @@ class TableSession(Session):
     def __init__(
         self, table: TableModel, context_length: int = CONTEXT_LENGTH, max_cache_tokens: int | None = None
     ) -> None:
+        super().__init__(max_cache_tokens)
         self._table = table
-        self._rows: RowTable[_TableRow] = RowTable()
-        self._max_tokens = max_cache_tokens
-        self._used = 0
         self.context_length = context_length
         self.vocabulary_size = len(table.pieces)
         self.device = torch.device("cpu")
         self.computed = 0
 
-    @property
-    def room_left(self) -> int | None:
-        return None if self._max_tokens is None else self._max_tokens - self._used
+    def _check_adapter(self, adapter: str) -> None:
+        raise ModelError(f"The adapter '{adapter}' cannot be used: a toy model has none.")
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
-        if adapter is not None:
-            raise ModelError(f"The adapter '{adapter}' cannot be used: a toy model has none.")
-        check_length(len(tokens), self.context_length)
-        return self._add(_TableRow(list(tokens), min(room, self.context_length)))
+    def _copy(self, original: CountedRow, twin: CountedRow) -> None: ...
 
-    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
-        original = self._rows[row]
-        length = fork_length(length, len(original.tokens))
-        if original.read < length:
-            self.extend({row: ()})
-        return self._add(_TableRow(original.tokens[:length], min(room, self.context_length), read=length))
-
-    def _add(self, row: _TableRow) -> Row:
-        self._take(row.space)
-        return self._rows.add(row)
-
-    def _take(self, space: int) -> None:
-        if self._max_tokens is not None and self._used + space > self._max_tokens:
-            raise CacheFullError(
-                f"The toy's cache is full: it holds {self._used} of at most {self._max_tokens} tokens "
-                f"and {space} more are needed.",
-                "Run fewer samples at once, shorten the prompt, or raise the session's cache limit.",
-            )
-        self._used += space
-
-    def park(self, row: Row) -> None:
-        parked = self._rows[row]
-        self._used -= parked.space - len(parked.tokens)
-        parked.room = 0
+    def _forget(self, row: CountedRow) -> None: ...
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         rows = {row: self._rows[row] for row in tokens}
@@ -186,20 +140,6 @@ class TableSession(Session):
     def _logits(self, held: list[int], wanted: int) -> Tensor:
         found = [self._table.logprobs(held[: end + 1]) for end in range(len(held) - wanted, len(held))]
         return torch.stack(found) if found else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
-
-    def rewind(self, row: Row, length: int) -> None:
-        held = self._rows[row]
-        check_rewind(length, len(held.tokens))
-        self._used -= held.space
-        del held.tokens[length:]
-        self._used += held.space
-        held.read = min(held.read, length)
-
-    def close(self, row: Row) -> None:
-        self._used -= self._rows.remove(row).space
-
-    def length(self, row: Row) -> int:
-        return len(self._rows[row].tokens)
 
 
 class TableTokenizer(Tokenizer):
