@@ -22,7 +22,6 @@ from torch import nn
 
 import lmalgebra as la
 from lmalgebra.decoding import ComposedVoice
-from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.models import fused
 from lmalgebra.models.native import NativeLayer, has_compiler
 from lmalgebra.models.packed_linear import SMALLEST_PASS
@@ -63,13 +62,8 @@ class Step:
     def __init__(self, engine: str, terms: str, batch: int, voice: ComposedVoice) -> None:
         self.name = (engine, terms, batch)
         self.batch, self.voice = batch, voice
-        leaves, loaded = voice.loaded.plan.leaves, voice.loaded
-        self.session = loaded.sessions[leaves[0]]
-        self.contexts = [
-            context_tokens(leaf, loaded.models[leaf], conversation(prompt))
-            for leaf in leaves
-            for prompt in side_by_side.prompts(batch)
-        ]
+        self.session = voice.loaded.sessions[voice.loaded.plan.leaves[0]]
+        self.contexts = side_by_side.contexts(voice, batch)
         self.linears = [module for module in self.session._model.modules() if _is_linear(module)]
         self.weights = sum(each.in_features * each.out_features for each in self.linears)
 

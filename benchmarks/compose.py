@@ -17,7 +17,6 @@ from side_by_side import PROMPT, Measured, Reference, Run, seconds, speak
 
 import lmalgebra as la
 from lmalgebra.decoding import ComposedVoice
-from lmalgebra.decoding.context import context_tokens, conversation
 
 SAMPLES = 25
 BATCHES = (1, 8)
@@ -54,13 +53,8 @@ def _runs(voices: dict[str, ComposedVoice], reference: Reference, batch: int) ->
 
 def _bare(voice: ComposedVoice, batch: int, tokens: int) -> None:
     """The session alone on the same contexts: a pass of one token for each row, nothing evaluated or drawn."""
-    loaded = voice.loaded
-    session = loaded.sessions[loaded.plan.leaves[0]]
-    contexts = [
-        context_tokens(leaf, loaded.models[leaf], conversation(prompt))
-        for leaf in loaded.plan.leaves
-        for prompt in side_by_side.prompts(batch)
-    ]
+    session = voice.loaded.sessions[voice.loaded.plan.leaves[0]]
+    contexts = side_by_side.contexts(voice, batch)
     rows = [session.open() for _ in contexts]
     try:
         session.extend(dict(zip(rows, contexts, strict=True)), dict.fromkeys(rows, 1))

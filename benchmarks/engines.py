@@ -15,7 +15,6 @@ from side_by_side import Reference, Run, speak
 
 import lmalgebra as la
 from lmalgebra.decoding import ComposedVoice
-from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.models.native import has_compiler
 
 BATCHES = (1, 8)
@@ -55,13 +54,8 @@ def _runs(voices: dict[str, ComposedVoice], reference: Reference, batch: int) ->
 
 def _decode_alone(voice: ComposedVoice, batch: int, tokens: int) -> None:
     """Each row of the voice says its likeliest tokens; nothing but `llama_decode` and an argmax is called for them."""
-    loaded = voice.loaded
-    session = loaded.sessions[loaded.plan.leaves[0]]
-    contexts = [
-        context_tokens(leaf, loaded.models[leaf], conversation(prompt))
-        for leaf in loaded.plan.leaves
-        for prompt in side_by_side.prompts(batch)
-    ]
+    session = voice.loaded.sessions[voice.loaded.plan.leaves[0]]
+    contexts = side_by_side.contexts(voice, batch)
     rows = [session.open(room=len(context) + tokens) for context in contexts]
     try:
         logits = session.extend(dict(zip(rows, contexts, strict=True)), dict.fromkeys(rows, 1))

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import lmalgebra as la
 from lmalgebra.algebra import Formula, Term
 from lmalgebra.decoding import ComposedVoice
+from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.models import catalog
 
 WEIGHTS = "smollm2-135m"
@@ -60,6 +61,16 @@ def formulas(model: la.Model) -> dict[str, Formula]:
 def prompts(batch: int) -> list[str]:
     """Prompts of different lengths."""
     return [PROMPT + ", and in the morning" * i + "." for i in range(batch)]
+
+
+def contexts(voice: ComposedVoice, batch: int) -> list[list[int]]:
+    """The tokens that each row of a batch begins with: those of the first term, then those of the others."""
+    loaded = voice.loaded
+    return [
+        context_tokens(leaf, loaded.models[leaf], conversation(prompt))
+        for leaf in loaded.plan.leaves
+        for prompt in prompts(batch)
+    ]
 
 
 class Reference:

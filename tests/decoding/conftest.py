@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from together import Models, recorded_toys, speaker
 from transformers import AutoTokenizer
+from voices import STEERED
 
+from lmalgebra.decoding import ComposedVoice
 from lmalgebra.models.base import LanguageModel
 from lmalgebra.models.table import TableModel, TableSession
 from lmalgebra.models.vocabulary import HuggingFaceTokenizer
@@ -29,6 +32,17 @@ def plain(smollm2) -> LanguageModel:
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     tokenizer.chat_template = None
     return LanguageModel("plain", TableSession(TableModel()), HuggingFaceTokenizer(tokenizer, frozenset([2]), "plain"))
+
+
+@pytest.fixture
+def models() -> Models:
+    """Exact toys whose sessions keep a record, for the terms of `STEERED`."""
+    return recorded_toys()
+
+
+@pytest.fixture
+def steered(models) -> ComposedVoice:
+    return speaker(STEERED, models)
 
 
 @pytest.fixture

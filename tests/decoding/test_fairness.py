@@ -1,7 +1,7 @@
 """Nobody waits for long because another asks for much: places, prompt tokens and passes are shared."""
 
 import pytest
-from together import Together, alone, recorded_toys, speaker
+from together import Together, alone, speaker
 from voices import STEERED
 
 from lmalgebra.decoding.scheduler import READ_TOKENS, READ_TOKENS_ALONE
@@ -9,11 +9,6 @@ from lmalgebra.decoding.scheduler import READ_TOKENS, READ_TOKENS_ALONE
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ENDLESS = {"min_new_tokens": 3000, "max_new_tokens": 3000}
-
-
-@pytest.fixture
-def models():
-    return recorded_toys()
 
 
 @pytest.fixture

@@ -42,16 +42,6 @@ class Gate:
 
 
 @pytest.fixture
-def models():
-    return recorded_toys()
-
-
-@pytest.fixture
-def steered(models):
-    return speaker(STEERED, models)
-
-
-@pytest.fixture
 def service():
     with Service() as running:
         yield running

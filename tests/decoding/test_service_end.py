@@ -4,8 +4,7 @@ import threading
 
 import pytest
 from test_service import LONG, SOON, Gate, texts, wait_until
-from together import alone, recorded_toys, rows_open, speaker
-from voices import STEERED
+from together import alone, rows_open, speaker
 
 from lmalgebra.decoding import Service
 from lmalgebra.decoding.scheduler import Scheduler
@@ -13,16 +12,6 @@ from lmalgebra.errors import BusyError, DecodingError
 from lmalgebra.models.table import TableTokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def models():
-    return recorded_toys()
-
-
-@pytest.fixture
-def steered(models):
-    return speaker(STEERED, models)
 
 
 def test_closing_waits_until_all_is_answered(models, steered):

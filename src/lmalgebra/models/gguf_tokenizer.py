@@ -1,16 +1,11 @@
-"""The tokenizer and chat template that a .gguf file carries, as llama.cpp applies them."""
+"""The tokenizer and chat template that a .gguf file carries: llama.cpp applies the one, Transformers the other."""
 
 import codecs
 import ctypes
-import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
-from typing import NoReturn
 
 from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lmalgebra.errors import ModelError
 from lmalgebra.models.base import Message, Parts, Quoted, TextStream, Tokenizer
@@ -68,32 +63,32 @@ class GGUFTokenizer(Tokenizer):
                 f"The model '{self._source}' has no chat template, so it takes no system prompt or conversation.",
                 'Give its term a plain prefix instead (`prefix = "..."`), or a `template` or `chat_template`.',
             )
+        from transformers.utils.chat_template_utils import render_jinja_template
+
         try:
-            return (
-                _environment()
-                .from_string(template)
-                .render(
-                    messages=[dict(message) for message in messages],
-                    add_generation_prompt=True,
-                    bos_token=self._text(self._api.llama_vocab_bos(self._vocabulary)),
-                    eos_token=self._text(self._api.llama_vocab_eos(self._vocabulary)),
-                )
+            texts, _ = render_jinja_template(
+                conversations=[[dict(message) for message in messages]],
+                chat_template=template,
+                add_generation_prompt=True,
+                bos_token=self._text(self._api.llama_vocab_bos(self._vocabulary)),
+                eos_token=self._text(self._api.llama_vocab_eos(self._vocabulary)),
             )
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ModelError(
                 f"The chat template of '{self._source}' refuses this conversation: {error}.",
                 "Check the roles of its messages, or give the term a `chat_template` of its own.",
             ) from error
+        return str(texts[0])
 
     def _text(self, token: int) -> str:
         """How a token is written; nothing for one that the vocabulary does not have."""
         return "" if token < 0 else self._api.llama_vocab_get_text(self._vocabulary, token).decode(errors="replace")
 
-    def piece(self, token: int) -> bytes:
-        """What a token says; nothing for a control token."""
-        buffer = ctypes.create_string_buffer(256)
-        size = self._api.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
-        return buffer.raw[: max(0, size)]
+    def piece(self, token: int, room: int = 64) -> bytes:
+        """What a token says, in bytes; nothing for a control token."""
+        buffer = ctypes.create_string_buffer(room)
+        size = self._api.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
+        return buffer.raw[:size] if size >= 0 else self.piece(token, -size)
 
     def decode(self, tokens: Sequence[int]) -> str:
         return b"".join(map(self.piece, tokens)).decode(errors="replace")
@@ -114,15 +109,3 @@ class _Stream(TextStream):
 
     def finish(self) -> str:
         return self._decoder.decode(b"", final=True)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja as chat templates expect it."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
-    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
-    return environment
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise TemplateError(reason)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,6 +50,33 @@ def library() -> ModuleType:
     return llama_cpp
 
 
+_heard: list[str] = []
+
+
+@cache
+def _listener(api: ModuleType) -> Any:
+    """Hears of errors; anything else that llama.cpp says is dropped. It must live as long as the library."""
+
+    @api.llama_log_callback
+    def hear(level: int, text: bytes, _: object) -> None:
+        if level == _ERROR:
+            _heard.append(text.decode(errors="replace").strip())
+
+    api.llama_log_set(hear, None)
+    return hear
+
+
+def _forget_errors(api: ModuleType) -> None:
+    """So that those of the next call can be told by `_reason`."""
+    _listener(api)
+    _heard.clear()
+
+
+def _reason(otherwise: str = "it gives no reason") -> str:
+    """What llama.cpp has complained of since: it tells nobody else why it fails."""
+    return "; ".join(_heard) or otherwise
+
+
 class GGUFModel:
     """The weights and vocabulary of a .gguf file, freed after the last use.
 
@@ -68,12 +96,11 @@ class GGUFModel:
             )
         if self.place == "cpu":
             options.n_gpu_layers = 0
-        with _errors(self.api) as errors:
-            self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), options)
+        _forget_errors(self.api)
+        self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), options)
         if not self.pointer:
             raise ModelError(
-                f"llama.cpp cannot load '{file}': {'; '.join(errors) or 'it gives no reason'}.",
-                "Check the file, or use the engine 'torch'.",
+                f"llama.cpp cannot load '{file}': {_reason()}.", "Check the file, or use the engine 'torch'."
             )
         finalize(self, self.api.llama_model_free, self.pointer)
         self.vocabulary = self.api.llama_model_get_vocab(self.pointer)
@@ -107,29 +134,6 @@ class GGUFModel:
         return buffer.value.decode(errors="replace")
 
 
-class _errors:
-    """What llama.cpp complains of meanwhile; anything else that it says is dropped, now and later."""
-
-    _found: list[str] = []  # noqa: RUF012 - llama.cpp has one listener
-    _listener: Any = None
-
-    def __init__(self, api: ModuleType) -> None:
-        if _errors._listener is None:
-            _errors._listener = api.llama_log_callback(self._hear)
-            api.llama_log_set(_errors._listener, None)
-
-    @staticmethod
-    def _hear(level: int, text: bytes, _: object) -> None:
-        if level == _ERROR:
-            _errors._found.append(text.decode(errors="replace").strip())
-
-    def __enter__(self) -> list[str]:
-        self._found.clear()
-        return self._found
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 class LlamaCppSession(CountedSession):
     """Rows over a `GGUFModel`; as many may be open as llama.cpp has sequences."""
 
@@ -154,12 +158,11 @@ class LlamaCppSession(CountedSession):
         if self._model.is_float32:
             options.type_k = options.type_v = self._api.GGML_TYPE_F32
             options.flash_attn_type = self._api.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it rounds
-        with _errors(self._api) as errors:
-            context = self._api.llama_init_from_model(self._model.pointer, options)
+        _forget_errors(self._api)
+        context = self._api.llama_init_from_model(self._model.pointer, options)
         if not context:
             raise ModelError(
-                f"llama.cpp cannot make a cache of {most:,} tokens for '{self._model.file}': "
-                f"{'; '.join(errors) or 'it gives no reason'}.",
+                f"llama.cpp cannot make a cache of {most:,} tokens for '{self._model.file}': {_reason()}.",
                 "Give a smaller limit, or use the engine 'torch'.",
             )
         finalize(self, self._api.llama_free, context)
@@ -228,14 +231,17 @@ class LlamaCppSession(CountedSession):
         return torch.cat([self._decode([each[chunk] for each in entries]).clone() for chunk in chunks])
 
     def _decode(self, entries: Sequence[list[int]]) -> Tensor:
-        """The logits of one `llama_decode`, where llama.cpp keeps them until the next."""
-        with _errors(self._api) as errors:
-            status = self._api.llama_decode(self._context, self._batch.filled(entries))
+        """The logits of one `llama_decode`, `[wanted, vocabulary]`, where llama.cpp keeps them until the next.
+
+        `entries` are as in `_Batch.filled`. Raises CacheFullError and ModelError, as llama.cpp says.
+        """
+        _forget_errors(self._api)
+        status = self._api.llama_decode(self._context, self._batch.filled(entries))
         if status == _NO_SPACE:
             raise CacheFullError("The key-value cache of llama.cpp is full.", "Run fewer samples at once.")
         if status:
-            reason = "; ".join(errors) or f"status {status}"
-            raise ModelError(f"llama.cpp cannot read on in '{self._model.file}': {reason}.", "Use the engine 'torch'.")
+            why = _reason(f"status {status}")
+            raise ModelError(f"llama.cpp cannot read on in '{self._model.file}': {why}.", "Use the engine 'torch'.")
         shape = (sum(entries[-1]), self.vocabulary_size)
         if not shape[0]:
             return torch.empty(shape)

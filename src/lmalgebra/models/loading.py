@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
+from lmalgebra.algebra.describe import QUANTIZATIONS
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
@@ -50,8 +51,9 @@ def load(
     Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
     """
     engine = choose_engine(source, engine, dtype, device, quantization).name
-    if quantization not in ("none", "int4"):
-        raise ModelError(f"There is no quantization '{quantization}'.", "Use 'none' or 'int4'.")
+    if quantization not in QUANTIZATIONS:
+        known = " or ".join(map(repr, QUANTIZATIONS))
+        raise ModelError(f"There is no quantization '{quantization}'.", f"Use {known}.")
     if is_toy(source):
         _refuse_for_a_toy(source, engine=engine, dtype=dtype, device=device, quantization=quantization)
         return TableModel.from_source(source).language_model(source)
@@ -237,8 +239,8 @@ def session_of(
     fuse_layers(model)
     if quantization != "none":
         quantize_linears(model)
-    fills_up = pack_linears(model) and quantization == "none"
-    smallest = SMALLEST_PASS if fills_up else 1
+    gains_by_idle_tokens = pack_linears(model) and quantization == "none"
+    smallest = SMALLEST_PASS if gains_by_idle_tokens else 1
     return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model), smallest)
 
 
