@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt
+EXTRAS ?=
+WITH := $(EXTRAS:%=-%)
 SETTINGS := pyproject.toml constraints.txt
 
 .PHONY: help run test format clean
@@ -13,12 +15,13 @@ help:
 	@echo "make test     set up .venv with the tools, then check format, lint and types, and run the tests"
 	@echo "make format   rewrite the code in the house format"
 	@echo "make clean    remove .venv and the tools' caches; fetched models stay"
+	@echo "EXTRAS=...    what to install beside, such as llamacpp (five minutes to build, once); with run and test"
 	@echo "PYTHON=...    the Python (3.11 or newer) that .venv is made from; now $(PYTHON)"
 
-run: .venv/.installed
+run: .venv/.installed$(WITH)
 	@$(BIN)/lmalgebra run $(ARGS)
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev$(WITH)
 	@echo "== format"
 	@$(BIN)/ruff format --check .
 	@echo "== lint"
@@ -28,7 +31,7 @@ test: .venv/.installed-dev
 	@echo "== tests (the first run fetches a 93 MB model)"
 	@$(BIN)/python -m pytest $(ARGS)
 
-format: .venv/.installed-dev
+format: .venv/.installed-dev$(WITH)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -42,12 +45,12 @@ clean:
 	@test -x $(BIN)/pip || { echo "Making .venv (a few seconds) ..."; $(PYTHON) -m venv --clear .venv; }
 	@touch $@
 
-.venv/.installed: $(SETTINGS) | .venv/.made
+.venv/.installed$(WITH): $(SETTINGS) | .venv/.made
 	@echo "Installing lmalgebra and what it needs into .venv (about 250 MB to download, one to three minutes, once) ..."
-	@$(PIP) -e .
+	@$(PIP) -e '.$(EXTRAS:%=[%])'
 	@touch $@
 
-.venv/.installed-dev: $(SETTINGS) | .venv/.made
+.venv/.installed-dev$(WITH): $(SETTINGS) | .venv/.made
 	@echo "Installing lmalgebra and the tools into .venv (about 250 MB to download, one to three minutes, once) ..."
-	@$(PIP) -e '.[dev]'
-	@touch $@ .venv/.installed
+	@$(PIP) -e '.[$(EXTRAS:%=%,)dev]'
+	@touch $@ .venv/.installed$(WITH)

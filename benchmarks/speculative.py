@@ -1,8 +1,8 @@
 """What speculation saves, and what composed voices cost beside Transformers' `generate`.
 
-    python benchmarks/speculative.py [--parts generate,terms,large,copying] [--engines torch,native,native+int4] ...
+    python benchmarks/speculative.py [--parts generate,terms,large,...] [--engines torch,native,native+int4] ...
 
-Four parts; times are measured as in side_by_side.py, in turn within each repeat, and are ratios of one process.
+Five parts; times are measured as in side_by_side.py, in turn within each repeat, and are ratios of one process.
 
 - generate: ms per token of voices of 2 and 3 terms, without speculation, against `generate` of the plain model in
   bfloat16, at batch 1 and 8, greedy. `--engines` lists what computes ours: `torch` is exact and compiles nothing,
@@ -15,6 +15,7 @@ Four parts; times are measured as in side_by_side.py, in turn within each repeat
   speculation. **The large model is a stand-in for cost** (see stand_in.py): SmolLM2-135M with 4 times the layers, of
   which the added ones compute and add nothing. So drafts are accepted as often as two prompts of one model agree.
 - copying: drafts copied from prompts that ask to repeat or rewrite a paragraph, over the time without speculation.
+- llamacpp: the same on llama.cpp, where it is installed, and with one term drafting for two.
 
 `calls` are the passes of a term's row per token said, reading the prompt excluded; `tokens_per_pass` is how many tokens
 are said each time that the whole formula judges or draws. `auto` has spoken before it is measured, so that its first
@@ -27,7 +28,9 @@ other models and prompts; `auto`'s choices on another machine.
 import argparse
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import side_by_side
@@ -60,7 +63,13 @@ TASKS = {
 
 def main() -> None:
     options = _options()
-    parts = {"generate": against_generate, "terms": of_terms, "large": of_a_large_model, "copying": of_copying}
+    parts = {
+        "generate": against_generate,
+        "terms": of_terms,
+        "large": of_a_large_model,
+        "copying": of_copying,
+        "llamacpp": on_llamacpp,
+    }
     results = side_by_side.record(options)
     for name in options.parts.split(","):
         print(f"\n== {name}", flush=True)
@@ -72,7 +81,7 @@ def _options() -> argparse.Namespace:
     return side_by_side.options(
         __doc__,
         __file__,
-        parts="generate,terms,large,copying",
+        parts="generate,terms,large,copying" + ",llamacpp" * (find_spec("llama_cpp") is not None),
         engines="torch,native,native+int4" if has_compiler() else "torch",
         repeats=8,
         tokens=16,
@@ -149,7 +158,7 @@ def _calls(formula: Formula, chain: str, options: argparse.Namespace) -> dict[st
     }
 
 
-# large and copying: one text at a time, another prompt in each repeat
+# large, copying and llamacpp: one text at a time, another prompt in each repeat
 
 
 def of_a_large_model(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -166,9 +175,18 @@ def of_a_large_model(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def of_copying(options: argparse.Namespace) -> list[dict[str, Any]]:
-    base, formal = terms(la.model(side_by_side.WEIGHTS, dtype="bfloat16"), "base", "formal")
+    return _copying(la.model(side_by_side.WEIGHTS, dtype="bfloat16"), ("prompt:4", "prompt:8", "auto"), options)
+
+
+def on_llamacpp(options: argparse.Namespace) -> list[dict[str, Any]]:
+    model = la.model(side_by_side.WEIGHTS, engine="llamacpp")
+    return _copying(model, ("base:4", "prompt:4", "prompt:8", "auto"), options)
+
+
+def _copying(model: la.Model, chains: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    base, formal = terms(model, "base", "formal")
     formula = base + 0.6 * (formal - base)
-    voices = {chain: la.voice(formula, speculate=chain) for chain in ("off", "prompt:4", "prompt:8", "auto")}
+    voices = {chain: la.voice(formula, speculate=chain) for chain in ("off", *chains)}
     rows = []
     for task, ask in TASKS.items():
         asked = [ask.format(paragraph) for paragraph in PARAGRAPHS]
@@ -176,7 +194,7 @@ def of_copying(options: argparse.Namespace) -> list[dict[str, Any]]:
             print(f"{task}, {kind}", flush=True)
             found = against_off(voices, asked, options.copy_tokens, options.copy_repeats, temperature=temperature)
             rows += [{"task": task, "text": kind} | row for row in found]
-    side_by_side.show(f"`{formula}`, drafts copied from the prompt: time per token over that of off", rows)
+    side_by_side.show(f"`{formula}`, prompts to copy from: time per token over that of off", rows)
     return rows
 
 
