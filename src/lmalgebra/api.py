@@ -5,9 +5,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from lmalgebra.algebra import Formula, GenerationSettings, Model, Voice, load_voice
+from lmalgebra.algebra import Bias, Formula, GenerationSettings, Model, Voice, load_voice
 from lmalgebra.decoding.composed import ComposedVoice
-from lmalgebra.models.base import LanguageModel
+from lmalgebra.models.base import LanguageModel, Scorer
 
 
 class Models:
@@ -33,6 +33,12 @@ class Models:
                     report=self.report,
                 )
             return self._loaded[model.weights]
+
+    def scorer(self, description: Bias, model: LanguageModel, ends: frozenset[int]) -> Scorer:
+        """The classifier or constraint of a description, over the tokens of `model`. Raises ModelError."""
+        from lmalgebra.models.scorers import open_scorer
+
+        return open_scorer(description, model, ends, report=self.report)
 
     def unload(self) -> None:
         """Let go of all weights; voices that use them keep them."""
@@ -61,7 +67,7 @@ def voice(
         described = Voice(formula.formula, formula.settings.replace(**settings), formula.terms, formula.models)
     else:
         described = Voice(formula, GenerationSettings().replace(**settings))
-    return ComposedVoice(described, models, speculate=speculate, draft=draft)
+    return ComposedVoice(described, models, speculate=speculate, draft=draft, open_scorer=models.scorer)
 
 
 def load(

@@ -116,9 +116,16 @@ def within(operand: Value, top_k: int | None = None, top_p: float | None = None,
     return Value([0.0 if each else FORBIDDEN for each in allowed], 0.0)
 
 
-def evaluate(text: str, terms: Mapping[str, Sequence[float]], position: int) -> Scores:
-    """The log-probabilities of the formula `text`; `terms` are the language models' log-probabilities."""
+def evaluate(
+    text: str,
+    terms: Mapping[str, Sequence[float]],
+    position: int,
+    biases: Mapping[str, Sequence[float]] | None = None,
+) -> Scores:
+    """The log-probabilities of the formula `text`; `terms` are the language models' log-probabilities and `biases`
+    the scores of other terms."""
     words: dict[str, object] = {name: Value(list(score), 1.0) for name, score in terms.items()}
+    words |= {name: Value(list(score), 0.0) for name, score in (biases or {}).items()}
     words |= {"union": union, "intersection": intersection, "tilt": tilt, "power": power, "mix": mix, "within": within}
     words |= {"ramp": partial(_ramp, position), "decay": partial(_decay, position)}
     value = eval(text, {"__builtins__": {}}, words)

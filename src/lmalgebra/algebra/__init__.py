@@ -1,5 +1,6 @@
 """Formulas over language models as immutable values: build, parse, check, simplify, print, save."""
 
+from lmalgebra.algebra.bias import Bias, Classifier, classifier
 from lmalgebra.algebra.bounds import minimum
 from lmalgebra.algebra.build import intersection, mix, power, tilt, union, within
 from lmalgebra.algebra.describe import Model, ModelTerm
@@ -30,6 +31,8 @@ from lmalgebra.algebra.weights import Schedule, Weight, at, decay, limit, ramp
 
 __all__ = [
     "MAX_DEPTH",
+    "Bias",
+    "Classifier",
     "Constant",
     "Description",
     "Formula",
@@ -50,6 +53,7 @@ __all__ = [
     "Within",
     "at",
     "check",
+    "classifier",
     "decay",
     "dump_voice",
     "forbids",

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import keyword
-import re
 from dataclasses import dataclass, fields
 
-from lmalgebra.algebra.formula import FUNCTION_NAMES, Description, Term
+from lmalgebra.algebra.formula import Description, Term
+from lmalgebra.algebra.naming import model_name, term_name
 from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import VoiceError
 
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 QUANTIZATIONS = ("none", "int4")
-
-_LONGEST_SLUG = 24
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Model:
             if getattr(self, key) not in known:
                 raise VoiceError(f"{key}={getattr(self, key)!r} is not known.", f"Known: {', '.join(known)}.")
         if not self.name:
-            object.__setattr__(self, "name", _name_of(self.source))
+            object.__setattr__(self, "name", model_name(self.source))
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -115,21 +110,8 @@ _EMPTY_HINTS = {
 }
 
 
-def _name_of(source: str) -> str:
-    """An identifier from the last part of a path or hub id, without suffix."""
-    last = re.split(r"[/\\]", source.rstrip("/\\"))[-1]
-    stem = re.sub(r"\.(gguf|safetensors|bin)$", "", last)
-    name = re.sub(r"\W", "_", stem, flags=re.ASCII).strip("_") or "model"
-    if name[0].isdigit() or keyword.iskeyword(name) or name in FUNCTION_NAMES:
-        name = f"model_{name}"
-    return name
-
-
 def _term_name(description: ModelTerm) -> str:
-    """A readable name that the content decides: its first words and four digits of its hash.
-
-    What is left to its default does not enter, so that names stay when a later version has more to give.
-    """
+    """What is left to its default does not enter, so that names stay when a later version has more to give."""
     model = description.model
     content = [
         (field.name, value)
@@ -137,17 +119,5 @@ def _term_name(description: ModelTerm) -> str:
         for field in fields(part)
         if (value := getattr(part, field.name)) != field.default and field.name not in ("name", "model")
     ]
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:4]
     spoken = description.system or description.prefix or description.template or description.chat_template
-    return f"{_slug(spoken or model.name)}_{digest}"
-
-
-def _slug(text: str) -> str:
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    slug = ""
-    for word in words:
-        longer = f"{slug}_{word}" if slug else word[:_LONGEST_SLUG]
-        if len(longer) > _LONGEST_SLUG:
-            break
-        slug = longer
-    return f"t_{slug}" if slug[:1].isdigit() else slug or "term"
+    return term_name(spoken or model.name, content)

@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from lmalgebra.algebra.bias import Bias
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import Formula, Term
 from lmalgebra.algebra.mass import check
@@ -21,6 +22,9 @@ from lmalgebra.errors import VoiceError
 
 MODEL_KEYS = ("source", "engine", "dtype", "device", "quantization")
 TERM_KEYS = ("system", "prefix", "chat_template", "template", "adapter")
+PLACE_KEYS = ("classifier",)
+"""Keys of terms that are no language models whose value may be a path."""
+
 RELATIVE = ("./", "../")
 """How a path starts that is relative: to a voice file in that file, to the current folder in Python."""
 
@@ -167,13 +171,15 @@ def _absolute(place: str) -> str:
     return os.path.abspath(place) if place.startswith(RELATIVE) else place
 
 
-def _term_table(term: Term) -> dict[str, str]:
+def _term_table(term: Term) -> dict[str, Any]:
     description = term.description
     if description is None:
         raise VoiceError(
             f"The term '{term.name}' stands for no model, so a voice file cannot hold it.",
             "Make it with Model(source).term(name=...).",
         )
+    if isinstance(description, Bias):
+        return {key: _absolute(value) if key in PLACE_KEYS else value for key, value in description.table().items()}
     if not isinstance(description, ModelTerm):
         kind = type(description).__name__
         raise VoiceError(f"The term '{term.name}' is a {kind}, which a voice file cannot hold.", "Save it in Python.")

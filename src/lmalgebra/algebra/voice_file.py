@@ -5,18 +5,24 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.algebra.bias import classifier
 from lmalgebra.algebra.describe import Model
 from lmalgebra.algebra.formula import Term
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.settings import GenerationSettings
-from lmalgebra.algebra.voice import MODEL_KEYS, RELATIVE, TERM_KEYS, Voice
+from lmalgebra.algebra.voice import MODEL_KEYS, PLACE_KEYS, RELATIVE, TERM_KEYS, Voice
 from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import DecodingError, FormulaError, VoiceError
+
+BIASES: dict[str, tuple[Callable[..., Term], tuple[str, ...]]] = {
+    "classifier": (classifier, ("label", "sign", "top_k", "reads")),
+}
+"""Terms that are no language models, by the key that tells them, with the other keys that each may have."""
 
 
 def parse_voice(text: str, origin: str = "the voice", folder: Path | None = None) -> Voice:
@@ -72,6 +78,8 @@ class _File:
 
     def _term(self, name: str, table: Mapping[str, Any], models: Mapping[str, Model]) -> Term:
         title = f"[terms.{name}]"
+        if kind := next((key for key in BIASES if key in table), None):
+            return self._bias(name, title, kind, table)
         self._known_keys(title, table, ("model", *TERM_KEYS))
         values = {key: self._text(f"{key} of {title}", value) for key, value in table.items()}
         model = self._model_of(title, values.pop("model", None), models)
@@ -79,6 +87,17 @@ class _File:
             values["adapter"] = self._resolved(values["adapter"])
         try:
             return model.term(name=name, **values)
+        except (FormulaError, VoiceError) as error:
+            raise self._error(f"{title}: {error.message}", error.hint) from None
+
+    def _bias(self, name: str, title: str, kind: str, table: Mapping[str, Any]) -> Term:
+        make, keys = BIASES[kind]
+        self._known_keys(title, table, (kind, *keys))
+        values = dict(table)
+        if kind in PLACE_KEYS:
+            values[kind] = self._resolved(self._text(f"{kind} of {title}", values[kind]))
+        try:
+            return make(values.pop(kind), name=name, **values)
         except (FormulaError, VoiceError) as error:
             raise self._error(f"{title}: {error.message}", error.hint) from None
 

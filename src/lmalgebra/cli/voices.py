@@ -108,4 +108,4 @@ def open_voice(
     if batch is not None and batch < 1:
         raise DecodingError(f"--batch {batch} leaves no sample in progress.", "Give a whole number of at least 1.")
     drafting = None if draft is None else parse(draft, {term.name: term for term in voice.terms})
-    return ComposedVoice(voice, models, batch or MAX_SAMPLES, speculate, drafting)
+    return ComposedVoice(voice, models, batch or MAX_SAMPLES, speculate, drafting, models.scorer)

@@ -9,7 +9,7 @@ from weakref import finalize
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
 from lmalgebra.decoding.context import conversation
-from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, Scheduler
@@ -52,9 +52,10 @@ class ComposedVoice:
     """A formula whose models can be loaded, and the settings it speaks with.
 
     `open_model` turns a model's description into weights; it is asked once for each model when the voice first
-    speaks, and may share weights between voices. `speculate` is "off", "auto" or stages as in `decoding.stages`, and
-    `draft` a formula that drafts: texts keep their law, and come sooner where drafts are good. Raises FormulaError
-    when a formula has no distribution, DecodingError for stages that it does not have.
+    speaks, and may share weights between voices. `open_scorer` does so for classifiers and constraints.
+    `speculate` is "off", "auto" or stages as in `decoding.stages`, and `draft` a formula that drafts: texts keep their
+    law, and come sooner where drafts are good. Raises FormulaError when a formula has no distribution, DecodingError
+    for stages that it does not have.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ComposedVoice:
         max_samples: int = MAX_SAMPLES,
         speculate: str | None = None,
         draft: Formula | None = None,
+        open_scorer: OpenScorer | None = None,
     ) -> None:
         self.voice = voice
         self.plan = Plan(voice.formula)
@@ -72,7 +74,7 @@ class ComposedVoice:
         self._speculate = speculate or (OFF if draft is None else f"{DRAFT}:{DEFAULT_LOOKAHEAD}")
         if self._speculate.strip() != AUTO:
             parse_chain(self._speculate, self.plan, self._draft)
-        self._open_model = open_model
+        self._open_model, self._open_scorer = open_model, open_scorer
         self._loaded: LoadedFormula | None = None
         self._loading = Lock()  # several threads may ask at once
 
@@ -100,12 +102,15 @@ class ComposedVoice:
         """
         with self._loading:
             if self._loaded is None:
-                drafting = () if self._draft is None else self._draft.leaves
-                leaves = dict.fromkeys((*self.plan.leaves, *drafting))
-                models = {leaf: self._open_model(_model_of(leaf)) for leaf in leaves}
-                _require_one_vocabulary(models)
-                self._loaded = LoadedFormula(self.plan, models, self._speculate, self._draft)
+                self._loaded = self._load()
             return self._loaded
+
+    def _load(self) -> LoadedFormula:
+        plans = [self.plan] if self._draft is None else [self.plan, self._draft]
+        speakers = dict.fromkeys(leaf for plan in plans for leaf in plan.speakers)
+        models = {leaf: self._open_model(_model_of(leaf)) for leaf in speakers}
+        _require_one_vocabulary(models)
+        return LoadedFormula(self.plan, models, self._speculate, self._draft, self._open_scorer)
 
     @property
     def speculates(self) -> bool:
@@ -190,7 +195,7 @@ class Chat:
     def __init__(self, voice: ComposedVoice, settings: GenerationSettings) -> None:
         self._voice = voice
         self._settings = settings
-        self._scheduler = Scheduler(max_samples=1, kept_rows=len(voice.plan.leaves))
+        self._scheduler = Scheduler(max_samples=1, kept_rows=len(voice.plan.speakers))
         self.messages: tuple[Message, ...] = ()
         finalize(self, self._scheduler.close)
 

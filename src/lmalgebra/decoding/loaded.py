@@ -1,34 +1,45 @@
 """A formula whose models are loaded: what all requests that speak by it share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from lmalgebra.algebra import Term
+from lmalgebra.algebra import Bias, Term
 from lmalgebra.decoding.context import Conversation, context_tokens
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.speculation import Speculation
-from lmalgebra.errors import PromptError
-from lmalgebra.models.base import LanguageModel, Session
+from lmalgebra.errors import PromptError, VoiceError
+from lmalgebra.models.base import LanguageModel, Scorer, Session
+
+OpenScorer = Callable[[Bias, LanguageModel, frozenset[int]], Scorer]
+"""Makes a classifier or a constraint; it reads the tokens of that model, and a text ends with one of these tokens."""
 
 
 class LoadedFormula:
-    """`plan` with the model of each of its leaves, and of the leaves of `draft`, a formula that drafts for it.
+    """`plan` with what each of its leaves is when loaded, and the leaves of `draft`, a formula that drafts for it.
 
-    `speculate` is described in `stages`. Raises DecodingError when it names what is not there.
+    `models` are the language models; `open_scorer` makes the other terms. `speculate` is described in `stages`.
+    Raises DecodingError when it names what is not there, and what opening raises.
     """
 
     def __init__(
-        self, plan: Plan, models: Mapping[Term, LanguageModel], speculate: str = "off", draft: Plan | None = None
+        self,
+        plan: Plan,
+        models: Mapping[Term, LanguageModel],
+        speculate: str = "off",
+        draft: Plan | None = None,
+        open_scorer: OpenScorer | None = None,
     ) -> None:
         self.plan = plan
         self.models = dict(models)
         self.sessions: dict[Term, Session] = {leaf: model.session for leaf, model in self.models.items()}
-        self.tokenizer = self.models[plan.leaves[0]].tokenizer
-        self.device = self.sessions[plan.leaves[0]].device
-        self.vocabulary_size = min(self.sessions[leaf].vocabulary_size for leaf in plan.leaves)
-        self.ends = frozenset[int]().union(*(self.models[leaf].tokenizer.end_tokens for leaf in plan.leaves))
+        self.tokenizer = self.models[plan.speakers[0]].tokenizer
+        self.device = self.sessions[plan.speakers[0]].device
+        self.vocabulary_size = min(self.sessions[leaf].vocabulary_size for leaf in plan.speakers)
+        self.ends = frozenset[int]().union(*(self.models[leaf].tokenizer.end_tokens for leaf in plan.speakers))
+        biases = dict.fromkeys((*plan.biases, *(() if draft is None else draft.biases)))
+        self.scorers = {leaf: self._scorer(leaf, open_scorer) for leaf in biases}
         self.speculation = Speculation(plan, draft, speculate, self._groups())
-        needed = {*plan.leaves, *self.speculation.leaves}
+        needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
 
     def contexts(self, messages: Conversation) -> dict[Term, list[int]]:
@@ -36,7 +47,7 @@ class LoadedFormula:
 
         Raises PromptError when a leaf of the formula has no room to speak.
         """
-        found = {leaf: context_tokens(leaf, self.models[leaf], messages) for leaf in self.plan.leaves}
+        found = {leaf: context_tokens(leaf, self.models[leaf], messages) for leaf in self.plan.speakers}
         for leaf in self.leaves:
             if leaf not in found:
                 with suppress(PromptError):
@@ -45,7 +56,7 @@ class LoadedFormula:
 
     def most_tokens(self, contexts: Mapping[Term, Sequence[int]], wanted: int) -> int:
         """How many of the `wanted` tokens can be said after `contexts`: the last one need not be read."""
-        return min([wanted, *(self._left(leaf, contexts) for leaf in self.plan.leaves)])
+        return min([wanted, *(self._left(leaf, contexts) for leaf in self.plan.speakers)])
 
     def can_draft(self, contexts: Mapping[Term, Sequence[int]], tokens: int) -> bool:
         """Whether the leaves that only draft can follow so many tokens after `contexts`."""
@@ -54,10 +65,16 @@ class LoadedFormula:
     def _left(self, leaf: Term, contexts: Mapping[Term, Sequence[int]]) -> int:
         return self.sessions[leaf].context_length - len(contexts[leaf]) + 1
 
+    def _scorer(self, leaf: Term, open_scorer: OpenScorer | None) -> Scorer:
+        if open_scorer is None:
+            raise VoiceError(f"Nothing here can open the term `{leaf.name}`.", "Make the voice with lmalgebra.voice.")
+        assert isinstance(leaf.description, Bias)
+        return open_scorer(leaf.description, self.models[self.plan.speakers[0]], self.ends)
+
     def _groups(self) -> list[list[Term]]:
         """The formula's leaves by their session."""
         groups: dict[int, list[Term]] = {}
-        for leaf in self.plan.leaves:
+        for leaf in self.plan.speakers:
             groups.setdefault(id(self.sessions[leaf]), []).append(leaf)
         return list(groups.values())
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import (
+    Bias,
     Constant,
     Formula,
     Intersection,
@@ -24,10 +25,11 @@ from lmalgebra.algebra import (
     at,
     check,
     mass,
+    partial,
     simplify,
 )
 from lmalgebra.distributions import intersection, mixture, plausible, tempered, union
-from lmalgebra.errors import DecodingError
+from lmalgebra.errors import DecodingError, FormulaError
 
 _NOTHING = float("-inf")
 
@@ -35,7 +37,9 @@ _NOTHING = float("-inf")
 class Plan:
     """A checked formula, ready to be evaluated at every step.
 
-    `leaves` are the terms that its value depends on: a term whose weight cancels is not among them.
+    `leaves` are the terms that its value depends on: a term whose weight cancels is not among them. They are
+    `speakers`, which are language models, and `biases`; of these the `constraints` score every token, and the
+    `classifiers` the likeliest under `ranking`, the formula without them.
     Raises FormulaError for a formula that has no distribution.
     """
 
@@ -44,6 +48,22 @@ class Plan:
         self.formula = formula
         self.simplified = simplify(formula)
         self.leaves: tuple[Term, ...] = self.simplified.leaves()
+        self.biases = tuple(leaf for leaf in self.leaves if isinstance(leaf.description, Bias))
+        self.speakers = tuple(leaf for leaf in self.leaves if leaf not in self.biases)
+        self.classifiers = tuple(leaf for leaf in self.biases if _candidates(leaf))
+        self.constraints = tuple(leaf for leaf in self.biases if not _candidates(leaf))
+        self.ranking = self._without_classifiers() if self.classifiers else None
+
+    def _without_classifiers(self) -> "Plan":
+        """What ranks the tokens that classifiers score."""
+        rest = partial(self.simplified, [leaf for leaf in self.leaves if leaf not in self.classifiers])
+        if rest is None:
+            names = ", ".join(f"`{leaf.name}`" for leaf in self.classifiers)
+            raise FormulaError(
+                f"`{self.formula}` has no distribution without {names}, so nothing says which tokens to score.",
+                "Add the classifier to a formula of language models.",
+            )
+        return Plan(rest)
 
     def logprobs(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> Tensor:
         """The formula's log-probabilities `[rows, vocabulary]`.
@@ -57,6 +77,10 @@ class Plan:
         if isinstance(self.simplified, Mix) and not torch.isfinite(logprobs.amax(-1)).all():
             raise _no_token(self.simplified, evaluation, logprobs)
         return logprobs
+
+
+def _candidates(leaf: Term) -> int:
+    return leaf.description.candidates if isinstance(leaf.description, Bias) else 0
 
 
 class _Evaluation:

@@ -52,7 +52,8 @@ class GrowingSample:
     `tokens` are those said and then those drafted; the first `said` are final. `reached[k]` counts the tokens that
     stage `k` of the chain has drawn or judged, and `laws` holds, for each drafted token, the distribution from which
     it was drawn `[vocabulary]`, or None for one that is simply proposed. `known` keeps the scores of a leaf for the
-    positions from `said` on, `[positions, vocabulary]`, up to a constant for each row.
+    positions from `said` on, `[positions, vocabulary]`, up to a constant for each row; `states` is what the terms
+    that are no language models remember of it.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class GrowingSample:
         self.loaded, self.request, self.number = loaded, request, number
         self.seed = request.settings.seed + number
         self.rows, self.contexts = dict(rows), contexts
+        self.states = {leaf: scorer.begin(request.messages) for leaf, scorer in loaded.scorers.items()}
         self.randomness = Randomness(self.seed, request.messages)
         self.text = GrowingText(loaded.tokenizer.stream(), request.settings.stop)
         self.tokens: list[int] = []
@@ -121,7 +123,7 @@ class GrowingSample:
     def copy_from_context(self) -> None:
         """Draft what followed when the context said the same before, if it did."""
         if self._lookup is None:
-            self._lookup = PromptLookup(self.contexts[self.loaded.plan.leaves[0]])
+            self._lookup = PromptLookup(self.contexts[self.loaded.plan.speakers[0]])
             self._lookup.extend(self.tokens[: self.said])
         room = min(self.chain.lookaheads[0], self.most - 1 - len(self.tokens))
         found = self._lookup.propose(room, self.tokens[self.said :])
@@ -218,8 +220,15 @@ class GrowingSample:
             self.number,
         )
 
+    def forget_states(self) -> None:
+        """Let the terms that are no language models forget it."""
+        for leaf, state in self.states.items():
+            self.loaded.scorers[leaf].end(state)
+        self.states = {}
+
     def close(self) -> None:
         """Give its rows back."""
+        self.forget_states()
         for leaf, row in self.rows.items():
             self.loaded.sessions[leaf].close(row)
 

@@ -26,7 +26,7 @@ from lmalgebra.decoding.request import Event, Refusal, Request, Sample
 from lmalgebra.decoding.sample import GrowingSample
 from lmalgebra.decoding.step import Act, Verdict, evaluate, judge
 from lmalgebra.decoding.turns import acts_of_a_step
-from lmalgebra.errors import CacheFullError, DecodingError, LmalgebraError
+from lmalgebra.errors import CacheFullError, LmalgebraError
 from lmalgebra.models.base import Row, Session
 
 MAX_SAMPLES = 32
@@ -278,7 +278,7 @@ class Scheduler:
         wanted: dict[Session, dict[Row, int]] = {}
         for act in acts:
             sample = act.sample
-            for leaf in act.plan.leaves:
+            for leaf in act.plan.speakers:
                 if unread := sample.unread(leaf):
                     session, row = sample.loaded.sessions[leaf], sample.rows[leaf]
                     work.setdefault(session, {})[row] = unread
@@ -325,7 +325,7 @@ class Scheduler:
         fresh = {}
         for act in acts:
             sample, loaded = act.sample, act.sample.loaded
-            for leaf in act.plan.leaves:
+            for leaf in act.plan.speakers:
                 session = loaded.sessions[leaf]
                 if session in logits and sample.rows[leaf] in logits[session]:
                     own = logits[session][sample.rows[leaf]]
@@ -356,7 +356,7 @@ class Scheduler:
         """The verdicts of those that have one; requests whose formula fails are refused, one by one."""
         try:
             return judge(acts, scores)
-        except DecodingError as error:
+        except LmalgebraError as error:
             if len(acts) == 1:
                 self._fail(acts[0].sample.request.index, error)
                 return []
@@ -385,6 +385,7 @@ class Scheduler:
 
     def _release(self, sample: GrowingSample) -> None:
         """Keep the rows of a request's first sample for prompts that go on from it, and close the others."""
+        sample.forget_states()
         for leaf, row in sample.rows.items():
             session = sample.loaded.sessions[leaf]
             if sample.number:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import Term
+from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.models.base import Row, Session
@@ -25,17 +26,21 @@ def score(
     tokens = loaded.tokenizer.encode([continuation], start=False)
     contexts = loaded.contexts(messages)
     rows: dict[Term, Row] = {}
+    states = {leaf: scorer.begin(messages) for leaf, scorer in loaded.scorers.items()}
     try:
-        for leaf in loaded.plan.leaves:
+        for leaf in loaded.plan.speakers:
             rows[leaf] = loaded.sessions[leaf].open()
-        found = [_block(loaded, rows, {leaf: contexts[leaf] for leaf in rows}, tokens[:1], 0)]
+        found = [_block(loaded, rows, {leaf: contexts[leaf] for leaf in rows}, Text(states, [], 0), tokens[:1])]
         for start in range(1, len(tokens), block):
             part = tokens[start : start + block]
             read = tokens[start - 1 : start - 1 + len(part)]
-            found.append(_block(loaded, rows, dict.fromkeys(rows, read), part, start))
+            text = Text(states, tokens[: start + len(part) - 1], start)
+            found.append(_block(loaded, rows, dict.fromkeys(rows, read), text, part))
     finally:
         for leaf, row in rows.items():
             loaded.sessions[leaf].close(row)
+        for leaf, state in states.items():
+            loaded.scorers[leaf].end(state)
     return tokens, torch.cat(found)
 
 
@@ -43,10 +48,10 @@ def _block(
     loaded: LoadedFormula,
     rows: Mapping[Term, Row],
     read: Mapping[Term, Sequence[int]],
+    text: Text,
     tokens: Sequence[int],
-    start: int,
 ) -> Tensor:
-    """The log-probabilities of `tokens`, from position `start` on, after the rows have read `read`."""
+    """The log-probabilities of `tokens`, which go on from `text.first`, after the rows have read `read`."""
     logits: dict[Session, Mapping[Row, Tensor]] = {}
     for session in dict.fromkeys(loaded.sessions[leaf] for leaf in rows):
         mine = {row: read[leaf] for leaf, row in rows.items() if loaded.sessions[leaf] is session}
@@ -54,5 +59,6 @@ def _block(
     scores = {}
     for leaf, row in rows.items():
         scores[leaf] = logits[loaded.sessions[leaf]][row][:, : loaded.vocabulary_size].to(loaded.device)
-    logprobs = loaded.plan.logprobs(scores, list(range(start, start + len(tokens))))
+    scores = add_biases(loaded.plan, loaded.scorers, scores, [text])
+    logprobs = loaded.plan.logprobs(scores, text.positions)
     return logprobs.gather(1, torch.tensor(tokens, device=logprobs.device)[:, None]).squeeze(1)

@@ -38,8 +38,8 @@ class Stage:
 
     @property
     def leaves(self) -> tuple[Term, ...]:
-        """The terms that it reads."""
-        return () if self.plan is None else self.plan.leaves
+        """The language models that it reads."""
+        return () if self.plan is None else self.plan.speakers
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _stage(names: Sequence[str], plan: Plan, draft: Plan | None) -> Stage:
                 f"The speculation names '{name}', which is no term of the formula `{plan.formula}`.",
                 f"Its terms are {', '.join(terms)}; 'prompt' copies from the context. {_GRAMMAR}",
             )
-    part = partial(plan.simplified, [terms[name] for name in names])
+    part = partial(plan.simplified, [*(terms[name] for name in names), *plan.constraints])
     if part is None:
         raise DecodingError(
             f"The formula `{plan.formula}` has no distribution over {', '.join(names)} alone, so these cannot draft.",
@@ -130,8 +130,9 @@ def _part_name(terms: Iterable[str]) -> str:
 
 
 def candidates(plan: Plan, draft: Plan | None, groups: Sequence[Sequence[Term]]) -> list[tuple[Stage, ...]]:
-    """The drafting stages that are worth measuring, none first. `groups` are the formula's terms by their weights.
+    """The drafting stages that are worth measuring, none first.
 
+    `groups` are the formula's language models by their weights.
     Terms that share weights are computed together, so parts are unions of groups; where all share one set of weights,
     or a group says nothing by itself, single terms are tried, since fewer rows may still cost less.
     """
@@ -146,13 +147,17 @@ def candidates(plan: Plan, draft: Plan | None, groups: Sequence[Sequence[Term]])
 
 
 def _parts(plan: Plan, groups: Sequence[Sequence[Term]]) -> list[Stage]:
-    """The parts over one or two units, but never the whole; of equal parts, the one over the fewest."""
+    """The parts over one or two units, but never the whole; of equal parts, the one over the fewest.
+
+    Constraints judge in every part; classifiers, which cost much, in none.
+    """
     units = [unit for group in groups for unit in _units(plan, group, alone=len(groups) == 1)]
     found: dict[Formula, Stage] = {}
-    for size in range(1, min(len(units), 3)):
+    largest = min(len(units) - (not plan.classifiers), 2)
+    for size in range(1, largest + 1):
         for chosen in combinations(units, size):
             known = [leaf for unit in chosen for leaf in unit]
-            part = partial(plan.simplified, known)
+            part = partial(plan.simplified, [*known, *plan.constraints])
             if part is not None and part not in found:
                 found[part] = Stage(_part_name(leaf.name for leaf in known), Plan(part))
     return list(found.values())

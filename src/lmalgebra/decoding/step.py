@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lmalgebra.algebra import Term
+from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.sample import GrowingSample
 from lmalgebra.distributions import Truncation, accept_probability, draw, forbid, penalise_repeats, residual
@@ -56,13 +57,13 @@ class Act:
 
     @property
     def sessions(self) -> set[Session]:
-        """What its plan's leaves speak by."""
-        return {self.sample.loaded.sessions[leaf] for leaf in self.plan.leaves}
+        """What its plan's language models speak by."""
+        return {self.sample.loaded.sessions[leaf] for leaf in self.plan.speakers}
 
     @property
     def needs_no_pass(self) -> bool:
         """Whether all scores are known: those for the first token come with the prompt."""
-        return not any(self.sample.unread(leaf) for leaf in self.plan.leaves)
+        return not any(self.sample.unread(leaf) for leaf in self.plan.speakers)
 
     @property
     def is_last(self) -> bool:
@@ -105,13 +106,13 @@ class Verdict:
 
 
 def evaluate(acts: Sequence[Act], fresh: Mapping[tuple[GrowingSample, Term], Tensor]) -> dict[Term, Tensor]:
-    """The scores of the plan's leaves at every position of `acts`, which share it, `[rows, vocabulary]`.
+    """The scores of the plan's language models at every position of `acts`, which share it, `[rows, vocabulary]`.
 
     `fresh` holds the logits that the rows have just given, where they have. The vocabulary ends with that of the leaf
     that has the fewest tokens.
     """
     scores = {}
-    for leaf in acts[0].plan.leaves:
+    for leaf in acts[0].plan.speakers:
         parts = [act.sample.scores(leaf, fresh.get((act.sample, leaf)), act.start) for act in acts]
         scores[leaf] = parts[0] if len(parts) == 1 else torch.cat(parts)
     size = min(score.shape[-1] for score in scores.values())
@@ -120,7 +121,12 @@ def evaluate(acts: Sequence[Act], fresh: Mapping[tuple[GrowingSample, Term], Ten
 
 @torch.inference_mode()
 def judge(acts: Sequence[Act], scores: Mapping[Term, Tensor]) -> list[Verdict]:
-    """The verdicts on `acts`, which share a plan. Raises DecodingError when the whole formula leaves no token."""
+    """The verdicts on `acts`, which share a plan; `scores` are those of its language models.
+
+    Raises DecodingError when the whole formula leaves no token, and what its other terms raise.
+    """
+    texts = [Text(act.sample.states, act.sample.tokens, act.start) for act in acts]
+    scores = add_biases(acts[0].plan, acts[0].sample.loaded.scorers, dict(scores), texts)
     rows = [(act, i) for act in acts for i in range(act.rows)]
     impossible: dict[Place, DecodingError] = {}
     logprobs = _padded(_logprobs(acts[0].plan, scores, rows, impossible), acts[0].sample.loaded.vocabulary_size)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, NewType, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
 from lmalgebra.errors import ModelError, PromptError
 
@@ -99,6 +99,43 @@ class Session(ABC):
     @abstractmethod
     def length(self, row: Row) -> int:
         """Tokens that `row` holds."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose next-token scores are wanted: a text's, after its first tokens up to `first`, and after each one more.
+
+    `state` is what the scorer remembers of it. `candidates` are the tokens to score, `[positions, candidates]`, -1
+    where there is none; or None where all are to be scored.
+    """
+
+    state: Any
+    tokens: Sequence[int]
+    first: int
+    candidates: Tensor | None = None
+
+
+class Scorer(ABC):
+    """Scores next tokens of many texts, beside language models; what a classifier or a constraint is when loaded."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences a user should read."""
+
+    def begin(self, messages: Sequence[Message]) -> Any:
+        """What is remembered of a text that answers `messages`; it is given back with every question."""
+        return None
+
+    @abstractmethod
+    def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        """For each text its scores in nats, `[positions, vocabulary]` or those of its candidates, in their shape.
+
+        Tokens at the end of a text may be others than at the call before: drafts come and go. Raises ModelError when
+        it cannot score, DecodingError when the text cannot go on.
+        """
+
+    def end(self, state: Any) -> None:
+        """The text is finished or given up."""
+        del state  # nothing was kept
 
 
 class TextStream(ABC):

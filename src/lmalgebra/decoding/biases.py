@@ -1,0 +1,91 @@
+"""Scores of the terms that are no language models, for many texts at once.
+
+In this order: 1. those that score every token, such as constraints; 2. the likeliest tokens of the formula without the
+terms that score candidates only; 3. those terms' scores of these tokens, and 0 for all others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lmalgebra.algebra import Bias, Term
+from lmalgebra.decoding.plan import Plan
+from lmalgebra.errors import DecodingError
+from lmalgebra.models.base import Asked, Scorer
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a sample has said and drafted, from whose position `first` on scores are wanted.
+
+    `states` are what its terms remember of it.
+    """
+
+    states: Mapping[Term, Any]
+    tokens: Sequence[int]
+    first: int
+
+    @property
+    def positions(self) -> range:
+        """The positions at which scores are wanted: one for each token from `first` on, and the one after."""
+        return range(self.first, len(self.tokens) + 1)
+
+
+def add_biases(
+    plan: Plan, scorers: Mapping[Term, Scorer], scores: dict[Term, Tensor], texts: Sequence[Text]
+) -> dict[Term, Tensor]:
+    """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, and those of its other terms.
+
+    Raises what the scorers raise.
+    """
+    if not plan.biases:
+        return scores
+    like = next(iter(scores.values()))
+    for leaf in plan.constraints:
+        found = torch.cat(scorers[leaf].scores([Asked(text.states[leaf], text.tokens, text.first) for text in texts]))
+        scores[leaf] = found[:, : like.shape[-1]].to(like)
+    if plan.ranking is not None:
+        likeliest = _likeliest(plan, plan.ranking, scores, texts)
+        for leaf in plan.classifiers:
+            scores[leaf] = _scores_of_candidates(leaf, scorers[leaf], likeliest, texts, like)
+    return scores
+
+
+def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Term, Tensor], texts: Sequence[Text]) -> Tensor:
+    """The likeliest tokens of `ranking` at each position, `[positions, most]`; -1 where there are no more.
+
+    Where only one token is possible there is nothing to weigh, so none is named.
+    """
+    positions = [position for text in texts for position in text.positions]
+    most = max(leaf.description.candidates for leaf in plan.classifiers)  # type: ignore[union-attr]
+    try:
+        logprobs = ranking.logprobs(scores, positions)
+    except DecodingError:  # of one row at least, and the whole formula will say which and why
+        logprobs = torch.stack([_row_or_nothing(ranking, scores, row, at) for row, at in enumerate(positions)])
+    values, tokens = logprobs.topk(min(most, logprobs.shape[-1]))
+    tokens[values.isneginf()] = -1
+    tokens[(tokens >= 0).sum(-1) == 1] = -1
+    return tokens
+
+
+def _row_or_nothing(ranking: Plan, scores: Mapping[Term, Tensor], row: int, position: int) -> Tensor:
+    try:
+        return ranking.logprobs({leaf: each[row : row + 1] for leaf, each in scores.items()}, [position])[0]
+    except DecodingError:
+        return torch.full_like(next(iter(scores.values()))[row], float("-inf"))
+
+
+def _scores_of_candidates(leaf: Term, scorer: Scorer, likeliest: Tensor, texts: Sequence[Text], like: Tensor) -> Tensor:
+    """The scores that `leaf` gives to its candidates, and 0 to all other tokens, `[positions, vocabulary]`."""
+    assert isinstance(leaf.description, Bias)
+    candidates = likeliest[:, : leaf.description.candidates]
+    parts = candidates.split([len(text.positions) for text in texts])
+    asked = [Asked(text.states[leaf], text.tokens, text.first, part) for text, part in zip(texts, parts, strict=True)]
+    found = torch.cat(scorer.scores(asked)).to(like)
+    is_none = candidates < 0
+    places = candidates.masked_fill(is_none, like.shape[-1])  # a column that is cut off
+    padded = torch.zeros(len(like), like.shape[-1] + 1, dtype=like.dtype, device=like.device)
+    return padded.scatter_(1, places.to(like.device), found)[:, :-1]
