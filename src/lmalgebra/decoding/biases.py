@@ -66,8 +66,8 @@ def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Term, Tensor], texts: 
     except DecodingError:  # of one row at least, and the whole formula will say which and why
         logprobs = torch.stack([_row_or_nothing(ranking, scores, row, at) for row, at in enumerate(positions)])
     values, tokens = logprobs.topk(min(most, logprobs.shape[-1]))
-    tokens[values.isneginf()] = -1
-    tokens[(tokens >= 0).sum(-1) == 1] = -1
+    is_only_one = (logprobs > float("-inf")).sum(-1, keepdim=True) == 1
+    tokens[values.isneginf() | is_only_one] = -1
     return tokens
 
 
