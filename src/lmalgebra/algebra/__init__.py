@@ -2,7 +2,7 @@
 
 from lmalgebra.algebra.bias import Bias, Classifier, classifier
 from lmalgebra.algebra.bounds import minimum
-from lmalgebra.algebra.build import intersection, mix, power, tilt, union, within
+from lmalgebra.algebra.build import follow, hold, intersection, mix, power, tilt, union, within
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import (
     MAX_DEPTH,
@@ -25,6 +25,7 @@ from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.partial import partial
 from lmalgebra.algebra.rewrite import simplify
 from lmalgebra.algebra.settings import GenerationSettings
+from lmalgebra.algebra.steer import Follow, Hold, Steered
 from lmalgebra.algebra.voice import Voice, dump_voice, load_voice, new_voice_text, save_voice
 from lmalgebra.algebra.voice_file import parse_voice
 from lmalgebra.algebra.weights import Schedule, Weight, at, decay, limit, ramp
@@ -35,8 +36,10 @@ __all__ = [
     "Classifier",
     "Constant",
     "Description",
+    "Follow",
     "Formula",
     "GenerationSettings",
+    "Hold",
     "Intersection",
     "Mix",
     "Model",
@@ -44,6 +47,7 @@ __all__ = [
     "Power",
     "Scale",
     "Schedule",
+    "Steered",
     "Sum",
     "Term",
     "Tilt",
@@ -56,8 +60,10 @@ __all__ = [
     "classifier",
     "decay",
     "dump_voice",
+    "follow",
     "forbids",
     "formula_from_json",
+    "hold",
     "intersection",
     "limit",
     "load_voice",

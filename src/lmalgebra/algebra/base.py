@@ -61,6 +61,23 @@ class Formula:
             waiting.extend(reversed(node.operands))
         return tuple(found)
 
+    def gauges(self) -> tuple[Term, ...]:
+        """The distinct classifiers that steer weights in it, in order of first appearance; they are no leaves."""
+        from lmalgebra.algebra.steer import Steered
+
+        found: dict[Term, None] = {}
+        seen: set[int] = set()
+        waiting: list[Formula] = [self]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, Steered):
+                found[node.gauge] = None
+            waiting.extend(reversed(node.operands))
+        return tuple(found)
+
     def mass(self) -> Weight:
         """The number that the score is divided by; see `lmalgebra.algebra.mass`."""
         from lmalgebra.algebra.mass import mass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmalgebra.algebra.bounds import positive
 from lmalgebra.algebra.formula import (
     Constant,
     Formula,
@@ -9,11 +10,14 @@ from lmalgebra.algebra.formula import (
     Mix,
     Power,
     Scale,
+    Term,
     Tilt,
     Union,
     Within,
 )
+from lmalgebra.algebra.mass import mass
 from lmalgebra.algebra.operators import as_formula
+from lmalgebra.algebra.steer import GAIN, MOST, Follow, Hold
 from lmalgebra.algebra.weights import Schedule, Weight
 from lmalgebra.errors import FormulaError
 
@@ -80,3 +84,31 @@ def _weighted(formula: Formula) -> tuple[float, Formula]:
             "Add the scheduled formulas instead: ramp(1, 0, tokens=20) * a + ramp(0, 1, tokens=20) * b.",
         )
     return formula.weight, formula.operand
+
+
+def follow(operand: Formula | Weight, gauge: Term) -> Follow:
+    """The operand, weighted by what a classifier says of the text so far, from 0 to 1.
+
+    An operand that has a distribution counts as its tilt. Raises FormulaError when `gauge` is no classifier.
+    """
+    return Follow(_without_mass(as_formula(operand)), gauge)
+
+
+def hold(
+    operand: Formula | Weight,
+    gauge: Term,
+    target: float,
+    *,
+    least: float = 0.0,
+    most: float = MOST,
+    gain: float = GAIN,
+) -> Hold:
+    """The operand, under the weight from `least` to `most` that keeps what a classifier says of the text at `target`.
+
+    An operand that has a distribution counts as its tilt: see Hold. Raises FormulaError for values out of range.
+    """
+    return Hold(_without_mass(as_formula(operand)), gauge, target, least, most, gain)
+
+
+def _without_mass(operand: Formula) -> Formula:
+    return Tilt(operand) if positive(mass(operand)) else operand

@@ -36,6 +36,7 @@ __all__ = [
     "Tilt",
     "Union",
     "Within",
+    "settle",
 ]
 
 MAX_DEPTH = 100
@@ -44,7 +45,7 @@ MAX_DEPTH = 100
 MAX_OPERANDS = 100_000
 """One sum, union, intersection or mixture has at most this many operands."""
 
-FUNCTION_NAMES = ("union", "intersection", "tilt", "mix", "power", "within", "ramp", "decay")
+FUNCTION_NAMES = ("union", "intersection", "tilt", "mix", "power", "within", "follow", "hold", "ramp", "decay")
 """The words of the text syntax that cannot name a term."""
 
 
@@ -113,7 +114,7 @@ class Sum(Formula):
                 "Give two or more formulas, not all of them numbers.",
             )
         _set(self, "operands", tuple(folded))
-        _settle(self)
+        settle(self)
 
     @classmethod
     def from_parts(cls, operands: tuple[Formula, ...], depth: int) -> Sum:
@@ -158,7 +159,7 @@ class Union(Formula):
 
     def __post_init__(self) -> None:
         _set(self, "operands", _at_least_one(self))
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -169,7 +170,7 @@ class Intersection(Formula):
 
     def __post_init__(self) -> None:
         _set(self, "operands", _at_least_one(self))
-        _settle(self)
+        settle(self)
 
 
 class _Around(Formula):
@@ -179,7 +180,7 @@ class _Around(Formula):
 
     def __post_init__(self) -> None:
         _formulas((self.operand,))
-        _settle(self)
+        settle(self)
 
     @property
     def operands(self) -> tuple[Formula, ...]:  # type: ignore[override]
@@ -238,7 +239,7 @@ class Mix(Formula):
         for operand in self.operands:
             if isinstance(operand, Constant | Scale):
                 raise FormulaError(f"{quoted(operand)} cannot be an operand of Mix.", "Write mix(0.3 * a, 0.7 * b).")
-        _settle(self)
+        settle(self)
 
     def _require_weights(self) -> None:
         if len(self.weights) != len(self.operands):
@@ -302,7 +303,7 @@ def _set(node: Formula, name: str, value: object) -> None:
     object.__setattr__(node, name, value)
 
 
-def _settle(node: Formula) -> None:
+def settle(node: Formula) -> None:
     """Set the depth, refusing more levels or operands than any use of formulas needs."""
     if len(node.operands) > MAX_OPERANDS:
         raise FormulaError(

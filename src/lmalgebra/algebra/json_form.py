@@ -24,6 +24,7 @@ from lmalgebra.algebra.formula import (
 )
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.printing import require_writable
+from lmalgebra.algebra.steer import Follow, Hold, Steered
 from lmalgebra.algebra.weights import Schedule, Weight, as_weight, shown
 from lmalgebra.errors import FormulaError
 
@@ -54,6 +55,8 @@ def _plain(node: Formula) -> dict[str, Any]:
         plain["exponent"] = _plain_weight(node.exponent)
     elif isinstance(node, Mix):
         plain["weights"] = list(node.weights)
+    elif isinstance(node, Steered):
+        plain |= {"gauge": node.gauge.name} | node.settings()
     elif isinstance(node, Within):
         limits = {"top_k": node.top_k, "top_p": node.top_p, "min_p": node.min_p}
         plain |= {name: value for name, value in limits.items() if value is not None}
@@ -81,6 +84,8 @@ def _formula(data: object, terms: Mapping[str, Term] | None, depth: int) -> Form
             raise FormulaError(f"A JSON formula has the unknown kind {shown(kind)}.", f"Known kinds: {known}.")
         operands = tuple(_formula(part, terms, depth + 1) for part in rest.pop("operands", ()))
         _refuse_rest(kind, {key: value for key, value in rest.items() if key not in _KEYS[kind]})
+        if kind in ("follow", "hold"):
+            rest["gauge"] = _term(rest["gauge"], terms, {})
         return _MAKERS[kind](operands, rest)
     except (KeyError, TypeError, ValueError) as error:
         raise FormulaError(f"The JSON formula {shown(data)} lacks a part or holds one of a wrong type.") from error
@@ -120,6 +125,8 @@ _KEYS: dict[str, set[str]] = {
     "power": {"exponent"},
     "mix": {"weights"},
     "within": {"top_k", "top_p", "min_p"},
+    "follow": {"gauge"},
+    "hold": {"gauge", "target", "least", "most", "gain"},
     "sum": set(),
     "union": set(),
     "intersection": set(),
@@ -132,6 +139,8 @@ _MAKERS: dict[str, Make] = {
     "power": lambda operands, rest: Power(_only(operands), _weight(rest["exponent"])),
     "mix": lambda operands, rest: Mix(tuple(rest["weights"]), operands),
     "within": lambda operands, rest: Within(_only(operands), **rest),
+    "follow": lambda operands, rest: Follow(_only(operands), **rest),
+    "hold": lambda operands, rest: Hold(_only(operands), **rest),
     "sum": lambda operands, rest: Sum(operands),
     "union": lambda operands, rest: Union(operands),
     "intersection": lambda operands, rest: Intersection(operands),

@@ -12,6 +12,7 @@ from lmalgebra.algebra.base import Formula, quoted
 from lmalgebra.algebra.bounds import agree, first_not_positive, positive
 from lmalgebra.algebra.formula import Constant, Mix, Power, Scale, Sum, Term, Tilt, Union, Within
 from lmalgebra.algebra.printing import brief
+from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Weight, weight_text
 from lmalgebra.errors import FormulaError
 
@@ -32,8 +33,8 @@ def forbids(formula: Formula) -> bool:
 def check(formula: Formula) -> None:
     """Raise FormulaError unless the formula has a distribution at every position.
 
-    1. Every part is sound: equal masses in a union or an intersection, a positive mass in what is normalised,
-       and a positive weight on what forbids tokens.
+    1. Every part is sound: equal masses in a union or an intersection, a positive mass in what is normalised, none in
+       what is steered, and a positive weight on what forbids tokens.
     2. The formula's own mass is positive.
     3. No two different terms share a name, since the text could not tell them apart.
     """
@@ -43,6 +44,8 @@ def check(formula: Formula) -> None:
         if isinstance(node, Tilt | Power | Within | Mix):
             for operand in node.operands:
                 _require_positive(operand, masses.of(operand), type(node).__name__.lower())
+        if isinstance(node, Steered):
+            _require_steerable(node, masses.of(node.operand), forbidders.of(node.operand))
         if isinstance(node, Scale) and forbidders.of(node.operand) and not positive(node.weight):
             raise _forbidding(node)
     _require_positive(formula, masses.of(formula))
@@ -63,7 +66,7 @@ class _Masses:
     def _compute(self, node: Formula) -> Weight:
         if isinstance(node, Term):
             return 1.0 if node.description is None else node.description.mass
-        if isinstance(node, Constant | Tilt | Within):
+        if isinstance(node, Constant | Tilt | Within | Steered):
             return 0.0
         if isinstance(node, Mix | Power):
             return 1.0
@@ -173,9 +176,22 @@ def _forbidding(node: Scale) -> FormulaError:
     )
 
 
+def _require_steerable(node: Steered, its_mass: Weight, forbids: bool) -> None:
+    if forbids:
+        raise FormulaError(
+            f"{quoted(node.operand)} forbids tokens, so {node.verb} cannot steer its weight, which may become 0.",
+            "Add it to the formula by itself.",
+        )
+    if its_mass != 0:
+        raise FormulaError(
+            f"{quoted(node.operand)} has the mass {weight_text(its_mass)}, and {node.verb} steers what has mass 0.",
+            f"Write {node.verb}(formal - base, ...), or {node.verb}(tilt(formal), ...).",
+        )
+
+
 def _require_distinct_names(formula: Formula) -> None:
     names: set[str] = set()
-    for leaf in formula.leaves():
+    for leaf in dict.fromkeys((*formula.leaves(), *formula.gauges())):
         if leaf.name in names:
             raise FormulaError(f"Two different terms are both named '{leaf.name}'.", "Give each term its own name.")
         names.add(leaf.name)

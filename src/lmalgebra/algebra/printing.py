@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmalgebra.algebra.formula import Constant, Formula, Mix, Power, Scale, Sum, Term, Within
+from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Schedule, Weight, number_text, weight_text
 from lmalgebra.errors import FormulaError
 
@@ -121,6 +122,8 @@ def _name(node: Formula) -> str:
 
 
 def _settings(node: Formula) -> list[str]:
+    if isinstance(node, Steered):
+        return [node.gauge.name, *(f"{key}={number_text(value)}" for key, value in node.settings().items())]
     if isinstance(node, Power):
         return [weight_text(node.exponent)]
     if isinstance(node, Within):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lmalgebra.algebra.bounds import positive
 from lmalgebra.algebra.formula import (
     Constant,
@@ -17,6 +19,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.mass import forbids
+from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Weight
 from lmalgebra.errors import FormulaError
 
@@ -62,6 +65,8 @@ class _Simplifier:
             return Tilt(_unscaled(self.of(node.operand)))
         if isinstance(node, Within):
             return Within(_unscaled(self.of(node.operand)), node.top_k, node.top_p, node.min_p)
+        if isinstance(node, Steered):
+            return replace(node, operand=self.of(node.operand))
         if isinstance(node, Power):
             operand = _unscaled(self.of(node.operand))
             return operand if node.exponent == 1 and _is_normalised(operand) else Power(operand, node.exponent)

@@ -47,7 +47,7 @@ class Voice:
         if not isinstance(self.formula, Formula):
             raise VoiceError(f"{shown(self.formula)} is not a formula.", "Build one from terms, or use parse(text).")
         check(self.formula)
-        terms = tuple(dict.fromkeys((*self.formula.leaves(), *self.terms)))
+        terms = tuple(dict.fromkeys((*self.formula.leaves(), *self.formula.gauges(), *self.terms)))
         used = [term.description.model for term in terms if isinstance(term.description, ModelTerm)]
         models = tuple(dict.fromkeys((*used, *self.models)))
         _require_distinct("terms", [term.name for term in terms])

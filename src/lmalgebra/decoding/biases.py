@@ -1,7 +1,8 @@
 """Scores of the terms that are no language models, for many texts at once.
 
-In this order: 1. those that score every token, such as constraints; 2. the likeliest tokens of the formula without the
-terms that score candidates only; 3. those terms' scores of these tokens, and 0 for all others.
+In this order: 1. the weights that depend on the text; 2. the terms that score every token, such as constraints; 3. the
+likeliest tokens of the formula without the terms that score candidates only; 4. those terms' scores of these tokens,
+and 0 for all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lmalgebra.algebra import Bias, Term
+from lmalgebra.algebra import Bias, Formula, Term
+from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Asked, Scorer
@@ -24,7 +26,7 @@ class Text:
     `states` are what its terms remember of it.
     """
 
-    states: Mapping[Term, Any]
+    states: Mapping[Formula, Any]
     tokens: Sequence[int]
     first: int
 
@@ -35,26 +37,29 @@ class Text:
 
 
 def add_biases(
-    plan: Plan, scorers: Mapping[Term, Scorer], scores: dict[Term, Tensor], texts: Sequence[Text]
-) -> dict[Term, Tensor]:
-    """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, and those of its other terms.
+    loaded: LoadedFormula, plan: Plan, scores: Mapping[Term, Tensor], texts: Sequence[Text]
+) -> dict[Formula, Tensor]:
+    """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, those of its other terms, and the
+    weights of its steered parts.
 
     Raises what the scorers raise.
     """
-    if not plan.biases:
-        return scores
+    found: dict[Formula, Tensor] = {**scores}
     like = next(iter(scores.values()))
+    for node in plan.steered:
+        courses = [(text.states[node], text.tokens, text.first) for text in texts]
+        found[node] = like.new_tensor(loaded.steerings[node].weights(courses))[:, None]
     for leaf in plan.constraints:
-        found = torch.cat(scorers[leaf].scores([Asked(text.states[leaf], text.tokens, text.first) for text in texts]))
-        scores[leaf] = found[:, : like.shape[-1]].to(like)
+        asked = [Asked(text.states[leaf], text.tokens, text.first) for text in texts]
+        found[leaf] = torch.cat(loaded.scorers[leaf].scores(asked))[:, : like.shape[-1]].to(like)
     if plan.ranking is not None:
-        likeliest = _likeliest(plan, plan.ranking, scores, texts)
+        likeliest = _likeliest(plan, plan.ranking, found, texts)
         for leaf in plan.classifiers:
-            scores[leaf] = _scores_of_candidates(leaf, scorers[leaf], likeliest, texts, like)
-    return scores
+            found[leaf] = _scores_of_candidates(leaf, loaded.scorers[leaf], likeliest, texts, like)
+    return found
 
 
-def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Term, Tensor], texts: Sequence[Text]) -> Tensor:
+def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Formula, Tensor], texts: Sequence[Text]) -> Tensor:
     """The likeliest tokens of `ranking` at each position, `[positions, most]`; -1 where there are no more.
 
     Where only one token is possible there is nothing to weigh, so none is named.
@@ -71,7 +76,7 @@ def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Term, Tensor], texts: 
     return tokens
 
 
-def _row_or_nothing(ranking: Plan, scores: Mapping[Term, Tensor], row: int, position: int) -> Tensor:
+def _row_or_nothing(ranking: Plan, scores: Mapping[Formula, Tensor], row: int, position: int) -> Tensor:
     try:
         return ranking.logprobs({leaf: each[row : row + 1] for leaf, each in scores.items()}, [position])[0]
     except DecodingError:

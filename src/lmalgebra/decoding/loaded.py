@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
-from lmalgebra.algebra import Bias, Term
+from lmalgebra.algebra import Bias, Formula, Term
 from lmalgebra.decoding.context import Conversation, context_tokens
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.speculation import Speculation
+from lmalgebra.decoding.steering import Steering
 from lmalgebra.errors import PromptError, VoiceError
 from lmalgebra.models.base import LanguageModel, Scorer, Session
 
@@ -38,9 +40,25 @@ class LoadedFormula:
         self.ends = frozenset[int]().union(*(self.models[leaf].tokenizer.end_tokens for leaf in plan.speakers))
         biases = dict.fromkeys((*plan.biases, *(() if draft is None else draft.biases)))
         self.scorers = {leaf: self._scorer(leaf, open_scorer) for leaf in biases}
+        steered = dict.fromkeys((*plan.steered, *(() if draft is None else draft.steered)))
+        self.steerings = {node: Steering(node, self._scorer(node.gauge, open_scorer)) for node in steered}
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
+
+    def begin_states(self, messages: Conversation) -> dict[Formula, Any]:
+        """What the terms that are no language models, and the steered parts, remember of a new text."""
+        return {part: each.begin(messages) for part, each in self._remembering()}
+
+    def end_states(self, states: Mapping[Formula, Any]) -> None:
+        """They forget it."""
+        for part, each in self._remembering():
+            if part in states:
+                each.end(states[part])
+
+    def _remembering(self) -> Iterator[tuple[Formula, Scorer | Steering]]:
+        yield from self.scorers.items()
+        yield from self.steerings.items()
 
     def contexts(self, messages: Conversation) -> dict[Term, list[int]]:
         """What each leaf reads, in tokens; a leaf that only drafts and cannot read it is left out.

@@ -3,7 +3,7 @@
 One method per kind of node, as in the table of the algebra (docs/formulas.md). Equal sub-formulas are computed once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,11 +11,14 @@ from torch import Tensor
 from lmalgebra.algebra import (
     Bias,
     Constant,
+    Follow,
     Formula,
+    Hold,
     Intersection,
     Mix,
     Power,
     Scale,
+    Steered,
     Sum,
     Term,
     Tilt,
@@ -52,6 +55,7 @@ class Plan:
         self.speakers = tuple(leaf for leaf in self.leaves if leaf not in self.biases)
         self.classifiers = tuple(leaf for leaf in self.biases if _candidates(leaf))
         self.constraints = tuple(leaf for leaf in self.biases if not _candidates(leaf))
+        self.steered = tuple(_steered(self.simplified))
         self.ranking = self._without_classifiers() if self.classifiers else None
 
     def _without_classifiers(self) -> "Plan":
@@ -65,18 +69,32 @@ class Plan:
             )
         return Plan(rest)
 
-    def logprobs(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> Tensor:
+    def logprobs(self, scores: Mapping[Formula, Tensor], positions: Sequence[int]) -> Tensor:
         """The formula's log-probabilities `[rows, vocabulary]`.
 
         `scores` holds for each leaf its logits or log-probabilities (a bias: its scores), `[rows, vocabulary]`;
-        `positions` says how many tokens each row has generated. Raises DecodingError, naming the term that is to
-        blame, when every token of a row is forbidden or a score is not a number.
+        `positions` says how many tokens each row has generated. For each of the `steered` parts `scores` holds its
+        weight, `[rows, 1]`. Raises DecodingError, naming the term that is to blame, when every token of a row is
+        forbidden or a score is not a number.
         """
         evaluation = _Evaluation(scores, positions)
         logprobs = evaluation.normalised(self.simplified, evaluation.loose_score)
         if isinstance(self.simplified, Mix) and not torch.isfinite(logprobs.amax(-1)).all():
             raise _no_token(self.simplified, evaluation, logprobs)
         return logprobs
+
+
+def _steered(formula: Formula) -> Iterator[Steered]:
+    """The parts under a weight that depends on the text, each once."""
+    seen: set[Formula] = set()
+    waiting = [formula]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += node.operands
+            if isinstance(node, Steered):
+                yield node
 
 
 def _candidates(leaf: Term) -> int:
@@ -86,7 +104,7 @@ def _candidates(leaf: Term) -> int:
 class _Evaluation:
     """The scores of a formula's nodes for one set of leaf scores, each computed once."""
 
-    def __init__(self, scores: Mapping[Term, Tensor], positions: Sequence[int]) -> None:
+    def __init__(self, scores: Mapping[Formula, Tensor], positions: Sequence[int]) -> None:
         self._leaves = scores
         self._positions = positions
         self._known: dict[Formula, Tensor] = {}
@@ -105,6 +123,8 @@ class _Evaluation:
             return self._sum(node, self.loose_score)
         if isinstance(node, Scale):
             return self._scale(node, self.loose_score)
+        if isinstance(node, Steered):
+            return self._steered(node, self.loose_score)
         return self.score(node)
 
     def normalised(self, node: Formula, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
@@ -144,9 +164,10 @@ class _Evaluation:
 
     def _scale(self, node: Scale, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
         weight, score = self.weight(node.weight), (scored or self.score)(node.operand)
-        if isinstance(weight, float):
-            return weight * score
-        return torch.where(weight == 0, torch.zeros_like(score), weight * score)  # 0 times -inf counts as 0
+        return weight * score if isinstance(weight, float) else _times(weight, score)
+
+    def _steered(self, node: Steered, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
+        return _times(self._leaves[node], (scored or self.score)(node.operand))
 
     def _union(self, node: Union) -> Tensor:
         return union([self.score(operand) for operand in node.operands])
@@ -167,6 +188,11 @@ class _Evaluation:
         return plausible(self.normalised(node.operand), node.top_k, node.top_p, node.min_p)
 
 
+def _times(weights: Tensor, score: Tensor) -> Tensor:
+    """Each row's score times its weight; 0 times -inf counts as 0."""
+    return torch.where(weights == 0, torch.zeros_like(score), weights * score)
+
+
 _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
     Term: _Evaluation._leaf,
     Constant: _Evaluation._constant,
@@ -174,6 +200,8 @@ _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
     Scale: _Evaluation._scale,
     Union: _Evaluation._union,
     Intersection: _Evaluation._intersection,
+    Follow: _Evaluation._steered,
+    Hold: _Evaluation._steered,
     Tilt: _Evaluation._tilt,
     Mix: _Evaluation._mix,
     Power: _Evaluation._power,

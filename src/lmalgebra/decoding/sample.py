@@ -68,7 +68,7 @@ class GrowingSample:
         self.loaded, self.request, self.number = loaded, request, number
         self.seed = request.settings.seed + number
         self.rows, self.contexts = dict(rows), contexts
-        self.states = {leaf: scorer.begin(request.messages) for leaf, scorer in loaded.scorers.items()}
+        self.states = loaded.begin_states(request.messages)
         self.randomness = Randomness(self.seed, request.messages)
         self.text = GrowingText(loaded.tokenizer.stream(), request.settings.stop)
         self.tokens: list[int] = []
@@ -222,8 +222,7 @@ class GrowingSample:
 
     def forget_states(self) -> None:
         """Let the terms that are no language models forget it."""
-        for leaf, state in self.states.items():
-            self.loaded.scorers[leaf].end(state)
+        self.loaded.end_states(self.states)
         self.states = {}
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ def score(
     tokens = loaded.tokenizer.encode([continuation], start=False)
     contexts = loaded.contexts(messages)
     rows: dict[Term, Row] = {}
-    states = {leaf: scorer.begin(messages) for leaf, scorer in loaded.scorers.items()}
+    states = loaded.begin_states(messages)
     try:
         for leaf in loaded.plan.speakers:
             rows[leaf] = loaded.sessions[leaf].open()
@@ -39,8 +39,7 @@ def score(
     finally:
         for leaf, row in rows.items():
             loaded.sessions[leaf].close(row)
-        for leaf, state in states.items():
-            loaded.scorers[leaf].end(state)
+        loaded.end_states(states)
     return tokens, torch.cat(found)
 
 
@@ -59,6 +58,5 @@ def _block(
     scores = {}
     for leaf, row in rows.items():
         scores[leaf] = logits[loaded.sessions[leaf]][row][:, : loaded.vocabulary_size].to(loaded.device)
-    scores = add_biases(loaded.plan, loaded.scorers, scores, [text])
-    logprobs = loaded.plan.logprobs(scores, text.positions)
+    logprobs = loaded.plan.logprobs(add_biases(loaded, loaded.plan, scores, [text]), text.positions)
     return logprobs.gather(1, torch.tensor(tokens, device=logprobs.device)[:, None]).squeeze(1)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lmalgebra.algebra import Term
+from lmalgebra.algebra import Formula, Term
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.sample import GrowingSample
@@ -126,10 +126,10 @@ def judge(acts: Sequence[Act], scores: Mapping[Term, Tensor]) -> list[Verdict]:
     Raises DecodingError when the whole formula leaves no token, and what its other terms raise.
     """
     texts = [Text(act.sample.states, act.sample.tokens, act.start) for act in acts]
-    scores = add_biases(acts[0].plan, acts[0].sample.loaded.scorers, dict(scores), texts)
+    known = add_biases(acts[0].sample.loaded, acts[0].plan, scores, texts)
     rows = [(act, i) for act in acts for i in range(act.rows)]
     impossible: dict[Place, DecodingError] = {}
-    logprobs = _padded(_logprobs(acts[0].plan, scores, rows, impossible), acts[0].sample.loaded.vocabulary_size)
+    logprobs = _padded(_logprobs(acts[0].plan, known, rows, impossible), acts[0].sample.loaded.vocabulary_size)
     laws = _laws(rows, logprobs, impossible)
     if not acts[0].is_last:
         impossible = {}  # any law may draft
@@ -175,7 +175,7 @@ def _before_impossible(
 
 
 def _logprobs(
-    plan: Plan, scores: Mapping[Term, Tensor], rows: Sequence[Place], impossible: dict[Place, DecodingError]
+    plan: Plan, scores: Mapping[Formula, Tensor], rows: Sequence[Place], impossible: dict[Place, DecodingError]
 ) -> Tensor:
     """The plan's log-probabilities. Rows that have none are uniform and added to `impossible`: after a token that is
     drafted and never said, a formula need not have any."""

@@ -133,6 +133,12 @@ class Scorer(ABC):
         it cannot score, DecodingError when the text cannot go on.
         """
 
+    def levels(self, asked: Sequence[Asked]) -> list[Tensor]:
+        """How likely each text has what a classifier looks for, the log-probability (nats) at each position,
+        `[positions]`. Raises ModelError where it is no classifier.
+        """
+        raise ModelError("This term reads no text, so it cannot steer a weight.", "Give a classifier.")
+
     def end(self, state: Any) -> None:
         """The text is finished or given up."""
         del state  # nothing was kept

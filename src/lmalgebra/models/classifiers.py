@@ -77,6 +77,11 @@ class TextClassifier(Scorer):
         known = self._values(dict.fromkeys(texts))
         return [_scores(known, *pair) for pair in zip(before, after, strict=True)]
 
+    def levels(self, asked: Sequence[Asked]) -> list[Tensor]:
+        texts = [self._texts_so_far(each) for each in asked]
+        known = self._values(dict.fromkeys(text for each in texts for text in each))
+        return [torch.tensor([known[text] for text in each], dtype=torch.float64) for each in texts]
+
     def _texts_so_far(self, asked: Asked) -> list[str]:
         """The text at each position."""
         ends = range(asked.first, len(asked.tokens) + 1)
