@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoTokenizer, PreTrainedTokenizer
 
 from lmalgebra.errors import ModelError
@@ -100,6 +101,15 @@ def test_a_token_that_was_added_is_a_difference(tokenizer, smollm2):
     other.add_tokens(["<|new|>"])
     longer = HuggingFaceTokenizer(other, frozenset(), "longer")
     assert vocabulary_difference(tokenizer, longer) == "49,152 tokens against 49,153"
+
+
+def test_another_way_to_split_text_is_a_difference(tokenizer, smollm2):
+    other = AutoTokenizer.from_pretrained(smollm2)
+    other.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=True)
+    split = HuggingFaceTokenizer(other, frozenset(), "split")
+    assert vocabulary_difference(tokenizer, split) == "after '' one reads the token 'It' and the other ' It'"
+    other.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
+    assert vocabulary_difference(tokenizer, split).startswith('after "It\'s 12,345 naïve café notes:" one reads')
 
 
 class _Slow(PreTrainedTokenizer):

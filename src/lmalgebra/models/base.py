@@ -278,13 +278,33 @@ def wanted_logits(tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int]
 
 
 def vocabulary_difference(first: Tokenizer, second: Tokenizer) -> str:
-    """How two vocabularies differ, in words; empty when they are equal."""
+    """How two vocabularies differ, or what they make of one text, in words; empty when they are equal."""
     ours, theirs = first.vocabulary, second.vocabulary
-    if ours is theirs or ours == theirs:
+    if ours is theirs:
         return ""
+    if ours == theirs:
+        return _spelling_difference(first, second)
     if len(ours) != len(theirs):
         return f"{len(ours):,} tokens against {len(theirs):,}"
     by_token = sorted(ours.items(), key=lambda item: item[1])
     piece, token = next(item for item in by_token if theirs.get(item[0]) != item[1])
     there = f"token {theirs[piece]} in" if piece in theirs else "absent from"
     return f"{piece!r} is token {token} in one and {there} the other"
+
+
+SPELLED = "It's 12,345 naïve café notes:\n\n  x = [1, 2]\t# Привет, 你好 🙂 don't  stop!"
+"""A text on which tokenizers of one vocabulary part ways: digits, spaces, accents, scripts."""
+
+
+def _spelling_difference(first: Tokenizer, second: Tokenizer) -> str:
+    """Where two tokenizers of one vocabulary split a text differently; those that cannot spell it are not compared."""
+    try:
+        ours, theirs = (each.encode([SPELLED], start=False) for each in (first, second))
+    except PromptError:
+        return ""
+    if ours == theirs:
+        return ""
+    shorter = min(len(ours), len(theirs))
+    same = next((at for at in range(shorter) if ours[at] != theirs[at]), shorter)
+    one, other = first.decode(ours[same : same + 1]), second.decode(theirs[same : same + 1])
+    return f"after {first.decode(ours[:same])!r} one reads the token {one!r} and the other {other!r}"
