@@ -133,6 +133,18 @@ def test_check_shows_what_options_change(lm):
     assert "poet: system 'You are a poet. You answer in rhyming verse full of images.', on small (not used)" in shown
 
 
+def test_check_says_what_judges(lm, tmp_path):
+    file = tmp_path / "judged.toml"
+    file.write_text(
+        'formula = "base + 2 * kind + hold(formal - base, calm, target=0.8)"\n[models.small]\nsource = "toy"\n'
+        '[terms.base]\n[terms.formal]\nprefix = "dear sir"\n[terms.kind]\nclassifier = "my/judge"\nlabel = "rude"\nsign = -1\n'
+        '[terms.calm]\nclassifier = "my/other"\n'
+    )
+    shown = lm("check", str(file)).stdout
+    assert "kind: classifier 'my/judge', label 'rude', sign '-1'" in shown
+    assert "calm: classifier 'my/other'\n" in shown
+
+
 def test_check_says_what_would_be_fetched(lm, monkeypatch, tmp_path):
     monkeypatch.setenv("LMALGEBRA_CACHE", str(tmp_path / "cache"))
     assert "device auto; fetched when first used (93 MB)" in lm("check").stdout

@@ -38,7 +38,7 @@ def _described(voice: "Voice", states: "dict[Model, str]") -> str:
     formula = voice.formula
     lines = [f"formula: {formula}", *_indented(formula.tree().splitlines())]
     lines += [f"simplified: {formula.simplify()}", f"mass: {formula.mass()}", "", "terms"]
-    used = formula.leaves()
+    used = (*formula.leaves(), *formula.gauges())
     lines += _indented(f"{term.name}: {_spoken(term)}{'' if term in used else ' (not used)'}" for term in voice.terms)
     lines += ["", "models"]
     lines += _indented(f"{model.name}: {model.source}; {_run(model)}; {state}" for model, state in states.items())
@@ -55,10 +55,13 @@ def _run(model: "Model") -> str:
 
 
 def _spoken(term: "Term") -> str:
-    """How a term is prompted, and by which model it speaks."""
-    from lmalgebra.algebra import ModelTerm
+    """How a term is prompted, and by which model it speaks, or what else it is."""
+    from lmalgebra.algebra import Bias, ModelTerm
 
     description = term.description
+    if isinstance(description, Bias):
+        table = description.table().items()
+        return ", ".join(f"{key.replace('_', ' ')} {_quoted(str(value))}" for key, value in table)
     if not isinstance(description, ModelTerm):
         return type(description).__name__
     keys = ("system", "prefix", "chat_template", "template", "adapter")
