@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lmalgebra.algebra import (
     Model,
     Voice,
+    classifier,
     decay,
     intersection,
     mix,
@@ -33,6 +34,7 @@ __all__ = [
     "Models",
     "Service",
     "Voice",
+    "classifier",
     "decay",
     "intersection",
     "load",
