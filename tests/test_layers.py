@@ -32,7 +32,7 @@ LAYERS = {
     "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
     "models": Layer(inside=("errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
-    "training": Layer(inside=(*BELOW_DECODING, "decoding", "training")),
+    "training": Layer(inside=(*BELOW_DECODING, "models", "decoding", "training")),
     "evaluation": Layer(inside=(*BELOW_DECODING, "decoding", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }

@@ -8,6 +8,7 @@ from typing import Any
 from lmalgebra.algebra import Bias, Formula, GenerationSettings, Model, Voice, load_voice
 from lmalgebra.decoding.composed import ComposedVoice
 from lmalgebra.models.base import LanguageModel, Scorer
+from lmalgebra.models.scorers import Scorers
 
 
 class Models:
@@ -16,6 +17,7 @@ class Models:
     def __init__(self, report: Callable[[str], None] = lambda sentence: None) -> None:
         self._loaded: dict[tuple[str, ...], LanguageModel] = {}
         self._loading = Lock()  # several threads may ask at once
+        self._scorers = Scorers(report)
         self.report = report
 
     def __call__(self, model: Model) -> LanguageModel:
@@ -35,14 +37,14 @@ class Models:
             return self._loaded[model.weights]
 
     def scorer(self, description: Bias, model: LanguageModel, ends: frozenset[int]) -> Scorer:
-        """The classifier or constraint of a description, over the tokens of `model`. Raises ModelError."""
-        from lmalgebra.models.scorers import open_scorer
-
-        return open_scorer(description, model, ends, report=self.report)
+        """The classifier or constraint of a description, over the tokens of `model`; see `models.scorers`."""
+        with self._loading:
+            return self._scorers(description, model, ends)
 
     def unload(self) -> None:
         """Let go of all weights; voices that use them keep them."""
         self._loaded.clear()
+        self._scorers.clear()
 
 
 shared_models = Models()

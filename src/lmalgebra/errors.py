@@ -53,3 +53,7 @@ class BusyError(LmalgebraError):
 
 class MissingExtraError(LmalgebraError):
     """A feature whose optional dependency is not installed."""
+
+
+class TrainingError(LmalgebraError):
+    """Data or settings from which nothing can be trained, or a training that cannot go on."""

@@ -53,6 +53,23 @@ class Followed:
         """Extend, asking only what follows the last new token of each row."""
         return self.extend(new, dict.fromkeys(new, 1))
 
+    def look_ahead(self, new: Mapping[Row, Sequence[int]], nexts: Mapping[Row, Sequence[Sequence[int]]]) -> None:
+        found = self.session.look_ahead(new, nexts)
+        assert set(found) == set(new)
+        for row, added in new.items():
+            self.tokens[row] += added
+            self._check(row, found[row].after, min(len(nexts[row]), len(added)))
+            firsts = range(len(self.tokens[row]) + 1 - len(nexts[row]), len(self.tokens[row]) + 1)
+            texts = [
+                [*self.tokens[row][:first], token]
+                for first, alternatives in zip(firsts, nexts[row], strict=True)
+                for token in alternatives
+            ]
+            assert len(found[row].nexts) == len(texts)
+            for text, logits in zip(texts, found[row].nexts, strict=True):
+                expected = self.backend.logits(text)[-1]
+                torch.testing.assert_close(logits, expected, rtol=0, atol=TOLERANCE, check_dtype=False)
+
     def _check(self, row: Row, found: Tensor, count: int) -> None:
         tokens = self.tokens[row]
         assert self.session.length(row) == len(tokens)

@@ -40,11 +40,16 @@ class UnsupportedAttention(Exception):
 
 @dataclass(frozen=True)
 class Piece:
-    """New tokens of one row in a pass: the positions `start` to `end` of `row`."""
+    """New tokens of one row in a pass: the places `start` to `end` of `row`.
+
+    A token sees the places before its position, and its own. Its position is its place, unless `depths` says
+    otherwise: alternatives for one position lie side by side and do not see each other.
+    """
 
     row: CachedRow
     start: int
     end: int
+    depths: Sequence[int] | None = None
 
     @property
     def count(self) -> int:
@@ -54,6 +59,11 @@ class Piece:
     def slot(self) -> int:
         return self.row.slot
 
+    @property
+    def positions(self) -> Sequence[int]:
+        """Of each token its position in a text."""
+        return range(self.start, self.end) if self.depths is None else self.depths
+
 
 @dataclass
 class Group:
@@ -61,7 +71,8 @@ class Group:
 
     `first`..`last` are their packed tokens; `slots` and `length` bound what is read of the cache. The queries form a
     rectangle `[slots, width]`; `fill` names the packed token of each of its cells and `keep` the cell of each packed
-    token, both None when the rectangle is already what was packed.
+    token, both None when the rectangle is already what was packed. `depths` are the positions of the queries where
+    they are not their places.
     """
 
     first: int
@@ -73,6 +84,7 @@ class Group:
     positions: Tensor
     fill: Tensor | None
     keep: Tensor | None
+    depths: Tensor | None = None
     masks: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
 
     def mask(self, window: int | None, like: Tensor) -> Tensor:
@@ -80,8 +92,11 @@ class Group:
         key = (window, like.dtype)
         if key not in self.masks:
             past = torch.arange(self.length, device=like.device)
-            now = self.positions[:, :, None]
+            now = places = self.positions[:, :, None]
             hidden = past > now
+            if self.depths is not None:
+                now = self.depths[:, :, None]
+                hidden = (past >= now) & (past != places)
             if window is not None:
                 hidden |= past <= now - window
             zeros = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
@@ -125,8 +140,8 @@ class Pass:
 
     @cached_property
     def short(self) -> bool:
-        """Whether each row has few new tokens."""
-        return all(piece.count <= LONG for piece in self.pieces)
+        """Whether each row has few new tokens, one after another."""
+        return all(piece.count <= LONG and piece.depths is None for piece in self.pieces)
 
 
 def plan_pass(pieces: Sequence[Piece], device: torch.device) -> Pass:
@@ -171,10 +186,12 @@ def _group(run: list[Piece], first: int, device: torch.device) -> Group:
     count = sum(piece.count for piece in run)
     positions = [[0] * width for _ in range(span)]
     fill = [[0] * width for _ in range(span)]
+    depths = [[0] * width for _ in range(span)]
     keep, token = [], 0
     for piece in run:
         slot = piece.slot - base
         positions[slot][: piece.count] = range(piece.start, piece.end)
+        depths[slot][: piece.count] = piece.positions
         fill[slot][: piece.count] = range(token, token + piece.count)
         keep += range(slot * width, slot * width + piece.count)
         token += piece.count
@@ -189,6 +206,7 @@ def _group(run: list[Piece], first: int, device: torch.device) -> Group:
         positions=torch.tensor(positions, device=device),
         fill=None if exact else torch.tensor(fill, device=device).flatten(),
         keep=None if exact else torch.tensor(keep, device=device),
+        depths=torch.tensor(depths, device=device) if any(piece.depths is not None for piece in run) else None,
     )
 
 

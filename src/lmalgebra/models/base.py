@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
 from lmalgebra.errors import ModelError, PromptError
@@ -27,6 +28,18 @@ class Message(TypedDict):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What `Session.look_ahead` finds for a row.
+
+    `after` are the logits after the last of its new tokens, as many as there were lists of alternatives and new tokens,
+    `[wanted, vocabulary]`; `nexts` those after each alternative, list by list, `[alternatives, vocabulary]`.
+    """
+
+    after: Tensor
+    nexts: Tensor
 
 
 class Session(ABC):
@@ -87,6 +100,34 @@ class Session(ABC):
         call. When it raises, no row has changed. Raises PromptError past `context_length`, CacheFullError when there
         is no room.
         """
+
+    def look_ahead(
+        self, tokens: Mapping[Row, Sequence[int]], nexts: Mapping[Row, Sequence[Sequence[int]]]
+    ) -> dict[Row, Ahead]:
+        """Append tokens as `extend` does, and read alternatives that do not stay.
+
+        The last list of `nexts[row]` holds tokens that might follow the whole row, the one before it those that might
+        follow all but its last token, and so on; each is read alone. Raises as `extend`; then no row has changed. Here
+        each alternative is read by a fork, which copies the row; sessions that can do better override this.
+        """
+        lengths = {row: self.length(row) for row in tokens}
+        extended = self.extend(tokens, {row: len(nexts[row]) for row in tokens})
+        after = {row: logits.clone() for row, logits in extended.items()}  # the next pass may write there
+        forks: dict[Row, list[tuple[Row, int]]] = {row: [] for row in tokens}
+        try:
+            for row in tokens:
+                for length, alternatives in enumerate(nexts[row], self.length(row) + 1 - len(nexts[row])):
+                    for token in alternatives:
+                        forks[row].append((self.fork(row, length), token))
+            found = self.extend({fork: [token] for each in forks.values() for fork, token in each})
+        except BaseException:
+            for row, length in lengths.items():
+                self.rewind(row, length)
+            raise
+        finally:
+            for fork, _ in chain.from_iterable(forks.values()):
+                self.close(fork)
+        return {row: Ahead(after[row], _stacked([found[fork] for fork, _ in forks[row]], after[row])) for row in tokens}
 
     @abstractmethod
     def rewind(self, row: Row, length: int) -> None:
@@ -198,6 +239,10 @@ class Tokenizer(ABC):
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of tokens, control tokens left out."""
 
+    def continuations(self, tokens: Sequence[int], candidates: Sequence[int]) -> list[str]:
+        """The text of `tokens` with each of `candidates` added."""
+        return [self.decode([*tokens, candidate]) for candidate in candidates]
+
     @abstractmethod
     def stream(self) -> TextStream:
         """A fresh `TextStream`."""
@@ -275,6 +320,12 @@ def wanted_logits(tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int]
     """For each row of an extension, after how many of its new tokens logits are wanted."""
     asked = wanted or {}
     return {row: min(asked.get(row, len(new)), len(new)) for row, new in tokens.items()}
+
+
+def _stacked(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    import torch
+
+    return torch.cat(list(parts)) if parts else like[:0]
 
 
 def vocabulary_difference(first: Tokenizer, second: Tokenizer) -> str:

@@ -1,12 +1,11 @@
 """Classifiers of texts as terms: a candidate's score is log C(text + token) - log C(text).
 
 Source: FUDGE (Yang and Klein 2021, arXiv 2104.05218); as terms of formulas, Dekoninck et al. 2024, arXiv 2311.14479,
-section 3.3. What it costs is the classifier's passes, so probabilities of texts are remembered: the text of a step was
-a candidate of the step before.
+section 3.3. What it costs is the classifier's passes, so probabilities of texts are remembered. A decoder-only
+classifier of the formula's own vocabulary reads tokens instead: see `causal_classifier`.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log, log1p
 
 import torch
@@ -14,33 +13,23 @@ from torch import Tensor
 
 from lmalgebra.algebra import Classifier
 from lmalgebra.errors import ModelError
-from lmalgebra.models.base import Asked, LanguageModel, Message, Scorer, Tokenizer
+from lmalgebra.models.base import Asked, Message, Scorer, Tokenizer
+from lmalgebra.models.remembered import Remembered
 
 LEAST = 1e-9
-"""Probabilities below count as this, so that scores stay finite."""
+"""Probabilities that a function gives below this count as this, so that scores stay finite."""
 
-REMEMBERED = 1 << 16
-"""Texts whose probabilities are kept."""
-
-LogProbabilities = Callable[[list[str]], Sequence[float]]
+LogProbabilities = Callable[[list[str]], Mapping[str, float]]
 """Texts to the log-probability (nats) of what is wanted of each."""
 
 
-def open_classifier(description: Classifier, model: LanguageModel, ends: frozenset[int]) -> Scorer:
-    """The classifier of a description over texts of `model`'s tokens. Raises ModelError."""
-    if callable(description.source):
-        return TextClassifier(_of_function(description), model.tokenizer, ends, reads_all=description.reads == "all")
-    raise ModelError(
-        f"The classifier '{description.source}' cannot be used yet.", "Give a function from texts to probabilities."
-    )
-
-
-def _of_function(description: Classifier) -> LogProbabilities:
+def of_function(description: Classifier) -> LogProbabilities:
     """The function of a description, with what it gives checked."""
+    function = description.source
 
     def logprobs(texts: list[str]) -> list[float]:
         try:
-            found = [float(each) for each in description.source(texts)]  # type: ignore[operator]
+            found = [float(each) for each in function(texts)]  # type: ignore[operator]
         except Exception as error:
             raise ModelError(f"The classifier '{description.place}' fails: {error}.", "Mend the function.") from error
         if len(found) != len(texts) or not all(0 <= each <= 1 for each in found):
@@ -52,7 +41,7 @@ def _of_function(description: Classifier) -> LogProbabilities:
             return [log1p(-min(each, 1 - LEAST)) for each in found]
         return [log(max(each, LEAST)) for each in found]
 
-    return logprobs
+    return Remembered(logprobs)
 
 
 class TextClassifier(Scorer):
@@ -63,7 +52,6 @@ class TextClassifier(Scorer):
     ) -> None:
         self._logprobs, self._tokenizer, self._ends = logprobs, tokenizer, ends
         self._reads_all = reads_all
-        self._known: OrderedDict[str, float] = OrderedDict()
 
     def begin(self, messages: Sequence[Message]) -> str:
         """What is read before the answer."""
@@ -74,7 +62,7 @@ class TextClassifier(Scorer):
         after = [self._texts_of_candidates(each) for each in asked]
         texts = [text for texts in before for text in texts]
         texts += [text for lists in after for texts in lists for text in texts if text is not None]
-        known = self._values(dict.fromkeys(texts))
+        known = self._logprobs(list(dict.fromkeys(texts)))
         return [_scores(known, *pair) for pair in zip(before, after, strict=True)]
 
     def levels(self, asked: Sequence[Asked]) -> list[Tensor]:
@@ -92,27 +80,10 @@ class TextClassifier(Scorer):
         assert asked.candidates is not None
         found: list[list[str | None]] = []
         for end, candidates in enumerate(asked.candidates.tolist(), asked.first):
-            said = list(asked.tokens[:end])
-            found.append(
-                [
-                    None if token < 0 or token in self._ends else asked.state + self._tokenizer.decode([*said, token])
-                    for token in candidates
-                ]
-            )
+            weighed = [token for token in candidates if token >= 0 and token not in self._ends]
+            texts = dict(zip(weighed, self._tokenizer.continuations(asked.tokens[:end], weighed), strict=True))
+            found.append([asked.state + texts[token] if token in texts else None for token in candidates])
         return found
-
-    def _values(self, texts: Iterable[str]) -> dict[str, float]:
-        """The log-probability of each text; those not remembered are asked for at once."""
-        known = {text: self._known[text] for text in texts if text in self._known}
-        new = [text for text in texts if text not in known]
-        if new:
-            known |= zip(new, self._logprobs(new), strict=True)
-        for text, value in known.items():
-            self._known[text] = value
-            self._known.move_to_end(text)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return known
 
 
 def _scores(known: Mapping[str, float], before: Sequence[str], after: Sequence[Sequence[str | None]]) -> Tensor:

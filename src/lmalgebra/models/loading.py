@@ -80,8 +80,8 @@ def _load_pretrained(
     folder = resolve(source, report)
     numbers = str(kind)[6:] if quantization == "none" else f"{str(kind)[6:]}, {quantization}"
     report(f"Loading {source} ({numbers} on {place.type}) ...")
-    with _quiet():
-        model, tokenizer = _load_parts(source, folder, kind, place)
+    with quiet():
+        model, tokenizer = load_parts(source, folder, kind, place)
     ends = _end_tokens(model, tokenizer)
     parameters = sum(p.numel() for p in model.parameters())  # before the session lays them out anew
     session = session_of(model, source, max_cache_tokens, engine, quantization)
@@ -174,14 +174,15 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else torch.float32
 
 
-def _load_parts(
-    source: str, folder: str, dtype: torch.dtype, device: torch.device
+def load_parts(
+    source: str, folder: str, dtype: torch.dtype, device: torch.device, head: str = "AutoModelForCausalLM"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    """The network, with the head of that class of Transformers, and the tokenizer. Raises ModelError."""
+    import transformers
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, report = getattr(transformers, head).from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except _LOAD_ERRORS as error:
@@ -191,6 +192,11 @@ def _load_parts(
             "Check the name, the network, and that the files of the weights are whole.",
         ) from error
     missing = sorted(report.get("missing_keys", ()))
+    if missing and not any(name.startswith(f"{model.base_model_prefix}.") for name in missing):
+        raise ModelError(
+            f"'{source}' has no head of the kind that is needed: {missing[0]} is missing.",
+            "la.classifier takes classifiers, as `lmalgebra train classifier` makes them; la.model language models.",
+        )
     if missing:
         raise ModelError(
             f"The weights of '{source}' are incomplete: {len(missing)} tensors are missing, such as {missing[0]}.",
@@ -270,7 +276,7 @@ def _without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Transformers' bars and advice off the terminal: what matters is raised or logged by us."""
     import transformers
 

@@ -15,7 +15,16 @@ from transformers import AttentionInterface, PreTrainedModel
 from lmalgebra.errors import ModelError
 from lmalgebra.models import attention
 from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
-from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length, wanted_logits
+from lmalgebra.models.base import (
+    Ahead,
+    Row,
+    RowTable,
+    Session,
+    check_length,
+    check_rewind,
+    fork_length,
+    wanted_logits,
+)
 from lmalgebra.models.kv_cache import CachedRow, KVCache
 
 PASS_TOKENS = 1024
@@ -88,15 +97,27 @@ class TransformersSession(Session):
     @torch.inference_mode()
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         counts = wanted_logits(tokens, wanted)
-        work = {row: _Work(self._rows[row], new, counts[row]) for row, new in tokens.items()}
+        return self._work({row: _Work(self._rows[row], new, counts[row]) for row, new in tokens.items()})
+
+    @torch.inference_mode()
+    def look_ahead(
+        self, tokens: Mapping[Row, Sequence[int]], nexts: Mapping[Row, Sequence[Sequence[int]]]
+    ) -> dict[Row, Ahead]:
+        counts = wanted_logits(tokens, {row: len(each) for row, each in nexts.items()})
+        work = {row: _Work(self._rows[row], new, counts[row], nexts[row]) for row, new in tokens.items()}
+        found = self._work(work)
+        return {row: Ahead(each[: counts[row]], each[counts[row] :]) for row, each in found.items()}
+
+    def _work(self, work: Mapping[Row, "_Work"]) -> dict[Row, Tensor]:
+        """Read what is to be read, and give the logits that are wanted of each row."""
         for item in work.values():
-            check_length(len(item.tokens), self.context_length)
+            check_length(item.reach, self.context_length)
         self.cache.reserve_all({item.row: len(item.tokens) for item in work.values()})
         by_row = {id(item.row): item for item in work.values()}
         for pieces in _passes(work.values()):
             self._run(pieces, by_row)
         for item in work.values():
-            item.row.tokens, item.row.cached = item.tokens, len(item.tokens)
+            item.row.tokens, item.row.cached = item.tokens[: item.length], item.length
         return {row: item.result(self.vocabulary_size, self.device) for row, item in work.items()}
 
     def _run(self, pieces: list[Piece], by_row: dict[int, "_Work"]) -> None:
@@ -107,7 +128,7 @@ class TransformersSession(Session):
         for piece in rows.pieces:
             item = by_row[id(piece.row)]
             ids += item.tokens[piece.start : piece.end]
-            positions += range(piece.start, piece.end)
+            positions += piece.positions
             skipped = max(0, item.first_wanted - piece.start)
             counts.append(max(0, piece.count - skipped))
             wanted += range(first + min(skipped, piece.count), first + piece.count)
@@ -132,13 +153,33 @@ class TransformersSession(Session):
 
 
 class _Work:
-    """What one `extend` does to one row: its tokens when done, and the logits gathered on the way."""
+    """What one pass over several rows does to one: the `tokens` to read, of which the first `length` stay, and the
+    logits gathered on the way. `nexts` are alternatives to read after each of the last positions, which do not stay.
+    """
 
-    def __init__(self, row: CachedRow, new: Sequence[int], wanted: int) -> None:
+    def __init__(self, row: CachedRow, new: Sequence[int], wanted: int, nexts: Sequence[Sequence[int]] = ()) -> None:
         self.row = row
         self.tokens = row.tokens + list(new)
-        self.first_wanted = len(self.tokens) - wanted
+        self.length = len(self.tokens)
+        self.first_wanted = self.length - wanted
         self.logits: list[Tensor] = []
+        self._depths: list[int] = []
+        for depth, alternatives in enumerate(nexts, self.length + 1 - len(nexts)):
+            self.tokens += alternatives
+            self._depths += [depth] * len(alternatives)
+
+    @property
+    def reach(self) -> int:
+        """Tokens of the longest text that is read."""
+        return max([self.length, *(depth + 1 for depth in self._depths)])
+
+    def piece(self, start: int, end: int) -> Piece:
+        """The tokens at the places `start` to `end`."""
+        if end <= self.length:
+            return Piece(self.row, start, end)
+        past = max(start, self.length)
+        depths = [*range(start, past), *self._depths[past - self.length : end - self.length]]
+        return Piece(self.row, start, end, depths)
 
     def result(self, vocabulary_size: int, device: torch.device) -> Tensor:
         parts = [part for part in self.logits if len(part)]
@@ -155,7 +196,7 @@ def _passes(work: Iterable[_Work]) -> Iterator[list[Piece]]:
         start = item.row.cached
         while start < len(item.tokens):
             end = min(len(item.tokens), start + room)
-            pieces.append(Piece(item.row, start, end))
+            pieces.append(item.piece(start, end))
             room -= end - start
             start = end
             if not room:

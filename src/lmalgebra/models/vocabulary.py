@@ -1,5 +1,6 @@
 """A Hugging Face tokenizer as a `Tokenizer`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -9,6 +10,15 @@ from transformers import PreTrainedTokenizerBase
 
 from lmalgebra.errors import ModelError
 from lmalgebra.models.base import Message, Parts, Quoted, TextStream, Tokenizer
+
+FULL_TAIL = 4
+"""Tokens at the end of a text whose reading a next token may change, with room to spare."""
+
+LONGEST_TAIL = 64
+"""Where the end of a text cannot be read apart from so far back on, the text is read whole."""
+
+_BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")
+"""How tokens of single bytes are written; a run of them is read as a whole."""
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -23,6 +33,7 @@ class HuggingFaceTokenizer(Tokenizer):
         self._tokenizer = tokenizer
         self._source = source
         self.end_tokens = end_tokens
+        self._can_begin: dict[int, bool] = {}
         self.has_chat_template = bool(tokenizer.chat_template)
 
     @cached_property
@@ -68,6 +79,32 @@ class HuggingFaceTokenizer(Tokenizer):
 
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def continuations(self, tokens: Sequence[int], candidates: Sequence[int]) -> list[str]:
+        """Only the end of the text is read for each candidate: what precedes a token that begins a character of its own
+        is read alike whatever follows."""
+        text, tail = self.decode(tokens), self._tail(tokens)
+        ending = self.decode(tail)
+        if not ending or not text.endswith(ending):
+            tail, ending = list(tokens), text
+        before = text[: len(text) - len(ending)]
+        return [before + self.decode([*tail, candidate]) for candidate in candidates]
+
+    def _tail(self, tokens: Sequence[int]) -> list[int]:
+        """The shortest end of `tokens` that can be read apart, or all."""
+        first = len(tokens) - FULL_TAIL
+        for start in range(first, max(0, first - LONGEST_TAIL), -1):
+            if self._begins(tokens[start]):
+                return list(tokens[start:])
+        return list(tokens)
+
+    def _begins(self, token: int) -> bool:
+        """Whether a token says something that no token before it can change."""
+        if token not in self._can_begin:
+            said = self.decode([token]).strip()
+            piece = self._tokenizer.convert_ids_to_tokens(token) or ""
+            self._can_begin[token] = bool(said) and said[0] != "\ufffd" and not _BYTE_PIECE.fullmatch(piece)
+        return self._can_begin[token]
 
     def stream(self) -> TextStream:
         return _HuggingFaceStream(self._tokenizer)

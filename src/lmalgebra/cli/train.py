@@ -1,0 +1,219 @@
+"""`lmalgebra train`: make what a formula's terms stand for."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lmalgebra.cli.console import INTERRUPTED, error_console, say
+from lmalgebra.cli.options import given
+
+if TYPE_CHECKING:
+    from lmalgebra.training.classifier import Trained
+
+app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
+
+_DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
+
+
+def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+
+
+@app.command()
+def classifier(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SETTINGS.toml", show_default=False, help="Settings under the names below, which replace them."
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        _option(_DATA, "--data", text="JSON Lines; may be given several times.", metavar="FILE.jsonl"),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        _option(_DATA, "--text", text="Field of the text; several go with as many labels or scores. Default: text."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        _option(_DATA, "--label", text="Field of its label: text, a whole number, true or false.", metavar="FIELD"),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        _option(_DATA, "--score", text="Field of its score from 0 to 1, in place of a label.", metavar="FIELD"),
+    ] = None,
+    name: Annotated[str | None, _option(_DATA, "--name", text="Label that a score is of. Default: yes.")] = None,
+    held_out: Annotated[
+        float | None,
+        _option(_DATA, "--held-out", text="Share of the lines that are only judged. Default: 0.1.", metavar="SHARE"),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        _option(_DATA, "--max-tokens", text="Longer texts keep so many at their end. Default: 128.", metavar="TOKENS"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        _option(
+            _NETWORK, "--model", text="Encoder or causal model: a folder, hub id or catalogue name.", metavar="NAME"
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None, _option(_NETWORK, "--layers", text="Keep the first so many. Default: 0, all.", metavar="LAYERS")
+    ] = None,
+    lora: Annotated[
+        int | None,
+        _option(
+            _NETWORK, "--lora", text="Train updates of this rank by PEFT. Default: 0, all weights.", metavar="RANK"
+        ),
+    ] = None,
+    head_only: Annotated[bool | None, _option(_NETWORK, "--head-only", text="Train the head and nothing else.")] = None,
+    epochs: Annotated[
+        float | None, _option(_TRAINING, "--epochs", text="Times through the data. Default: 3.", metavar="EPOCHS")
+    ] = None,
+    batch_size: Annotated[
+        int | None, _option(_TRAINING, "--batch-size", text="Texts in a step. Default: 32.", metavar="TEXTS")
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        _option(_TRAINING, "--learning-rate", text="AdamW's, at its height. Default: 5e-5.", metavar="NUMBER"),
+    ] = None,
+    warmup: Annotated[
+        float | None,
+        _option(
+            _TRAINING,
+            "--warmup",
+            text="Share of the steps in which it rises; then it falls. Default: 0.1.",
+            metavar="SHARE",
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, _option(_TRAINING, "--weight-decay", text="AdamW's. Default: 0.01.", metavar="NUMBER")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        _option(_TRAINING, "--seed", text="Decides the split, the head and the order. Default: 0.", metavar="NUMBER"),
+    ] = None,
+    output: Annotated[str | None, _option(_RUNNING, "--output", text="Folder to make.", metavar="FOLDER")] = None,
+    checkpoint_steps: Annotated[
+        int | None,
+        _option(_RUNNING, "--checkpoint-steps", text="Steps between checkpoints. Default: 200.", metavar="STEPS"),
+    ] = None,
+    device: Annotated[
+        str | None,
+        _option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.", rich_help_panel=_RUNNING)] = False,
+) -> None:
+    """Train a classifier of texts on labels or scores, to stand in formulas as la.classifier(FOLDER, LABEL).
+
+    Metrics of the held-out examples go to standard output. Ctrl-C leaves a checkpoint, from which --resume goes on.
+    """
+    from lmalgebra.training import load_settings
+
+    settings = load_settings(
+        config,
+        given(
+            data=data,
+            text=text,
+            label=label,
+            score=score,
+            name=name,
+            held_out=held_out,
+            max_tokens=max_tokens,
+            model=model,
+            layers=layers,
+            lora=lora,
+            head_only=head_only,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup=warmup,
+            weight_decay=weight_decay,
+            seed=seed,
+            output=output,
+            checkpoint_steps=checkpoint_steps,
+            device=device,
+        ),
+    )
+    from lmalgebra.training.classifier import train_classifier
+    from lmalgebra.training.trainer import Stopped
+
+    try:
+        with _progress() as advance, _stop_when_asked() as stop:
+            trained = train_classifier(settings, resume=resume, report=say, advance=advance, stop=stop)
+    except Stopped as stopped:
+        say(str(stopped))
+        raise typer.Exit(INTERRUPTED) from None
+    _tell(trained)
+
+
+def _tell(trained: "Trained") -> None:
+    from lmalgebra.training.card import metric_rows
+
+    rows = metric_rows(trained.metrics)
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
+    say(f"Wrote {trained.folder}.")
+
+
+@contextmanager
+def _stop_when_asked() -> "Iterator[Callable[[], bool]]":
+    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
+    asked = False
+    if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
+        yield lambda: False
+        return
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("Stopping after this step, with a checkpoint ...")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[int, int, float | None], None]]":
+    """A bar on a terminal; elsewhere a line at each tenth of the steps."""
+    console = error_console()
+    if not console.is_terminal:
+        told = -1
+
+        def tell(step: int, steps: int, loss: float | None) -> None:
+            nonlocal told
+            tenth = 10 * step // steps
+            if tenth > told and loss is not None:
+                say(f"step {step:,} of {steps:,}, loss {loss:.4f}")
+                told = tenth
+
+        yield tell
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
+    with Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("steps", total=None, loss="")
+
+        def advance(step: int, steps: int, loss: float | None) -> None:
+            bar.update(task, completed=step, total=steps, loss="" if loss is None else f"loss {loss:.4f}")
+
+        yield advance

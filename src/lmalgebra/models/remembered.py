@@ -1,0 +1,32 @@
+"""Values of texts that are computed once and kept for a while."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+REMEMBERED = 1 << 16
+"""Texts whose values are kept: the text of a step was a candidate of the step before."""
+
+
+class Remembered(Generic[T]):
+    """`compute`, which gives a value for each of several texts, without asking it twice for those of late."""
+
+    def __init__(self, compute: Callable[[list[str]], Iterable[T]], most: int = REMEMBERED) -> None:
+        self._compute, self._most = compute, most
+        self._known: OrderedDict[str, T] = OrderedDict()
+
+    def __call__(self, texts: Iterable[str]) -> dict[str, T]:
+        """The value of each text; those not remembered are asked for at once. Raises what `compute` raises."""
+        wanted = dict.fromkeys(texts)
+        known = {text: self._known[text] for text in wanted if text in self._known}
+        new = [text for text in wanted if text not in known]
+        if new:
+            known |= zip(new, self._compute(new), strict=True)
+        for text, value in known.items():
+            self._known[text] = value
+            self._known.move_to_end(text)
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known

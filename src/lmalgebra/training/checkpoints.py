@@ -1,0 +1,103 @@
+"""A training's folder: what it has reached, so that a stop loses little, and its result, which appears whole.
+
+OUTPUT-unfinished/    settings.json  checkpoint-200/  checkpoint-400/ ...  until it is done
+OUTPUT/               the classifier, by one rename
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lmalgebra.errors import TrainingError
+
+SETTINGS = "settings.json"
+STATE = "trainer_state.json"
+"""The last file of a checkpoint that Transformers writes."""
+
+
+class Workplace:
+    """The folders of a training that ends in `output`.
+
+    `settings` decide the trajectory; going on with others is refused. Raises TrainingError when `output` is there, when
+    something is unfinished and `resume` is not asked for, or when it is and nothing is.
+    """
+
+    def __init__(self, output: str, settings: Mapping[str, Any], resume: bool) -> None:
+        self.output = Path(output).expanduser().absolute()
+        self.unfinished = self.output.with_name(f"{self.output.name}-unfinished")
+        if self.output.exists():
+            raise TrainingError(
+                f"The output '{output}' is already there, and is left as it is.", "Name another folder."
+            )
+        if self.unfinished.exists() and not resume:
+            raise TrainingError(
+                f"'{self.unfinished}' holds an unfinished training.", "Add --resume to go on with it, or remove it."
+            )
+        if resume and not self.unfinished.exists():
+            raise TrainingError(f"There is no '{self.unfinished}' to go on with.", "Leave --resume out.")
+        with self.disk_errors():
+            self._agree(settings)
+
+    def _agree(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings down, or compare them with those that are."""
+        file, wanted = self.unfinished / SETTINGS, json.loads(json.dumps(settings))
+        if not file.exists():
+            self.unfinished.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+            return
+        known = json.loads(file.read_text(encoding="utf-8"))
+        for key in wanted:
+            if known.get(key) != wanted[key]:
+                raise TrainingError(
+                    f"The unfinished training has {key} = {known.get(key)!r}, not {wanted[key]!r}.",
+                    "Go on with the same settings and data, or name another output.",
+                )
+
+    def last_checkpoint(self) -> Path | None:
+        """The furthest checkpoint that is whole."""
+        found = [each for each in self.unfinished.glob("checkpoint-*") if each.name.rpartition("-")[2].isdecimal()]
+        for each in sorted(found, key=lambda folder: -int(folder.name.rpartition("-")[2])):
+            try:
+                json.loads((each / STATE).read_text(encoding="utf-8"))
+                return each
+            except (OSError, ValueError):
+                shutil.rmtree(each, ignore_errors=True)  # torn by a crash or a full disk
+        return None
+
+    def finish(self, build: Callable[[Path], None]) -> None:
+        """Let `build` fill the result, put it in its place, and clear up."""
+        draft = self.unfinished / "result"
+        with self.disk_errors():
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            build(draft)
+            os.rename(draft, self.output)
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    @contextmanager
+    def disk_errors(self) -> Iterator[None]:
+        """Says what the disk refused, and that nothing is lost."""
+        try:
+            yield
+        except TrainingError:
+            raise
+        except Exception as error:
+            is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+            if is_full or "PytorchStreamWriter failed" in str(error):  # safetensors and PyTorch raise their own
+                raise TrainingError(
+                    f"The disk of {self.output.parent} is full.",
+                    "Free some room; the same command with --resume goes on from the last checkpoint.",
+                ) from error
+            if not isinstance(error, OSError):
+                raise
+            reason = error.strerror or error
+            raise TrainingError(
+                f"The folder {self.output.parent} cannot be written ({reason}).", "Choose a folder you can write to."
+            ) from error

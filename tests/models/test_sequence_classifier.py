@@ -1,0 +1,98 @@
+"""Classifiers as Transformers saves them: what they say of texts, however the texts are batched."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from lmalgebra.errors import ModelError
+from lmalgebra.models import sequence_classifier
+from lmalgebra.models.sequence_classifier import CARD, SequenceClassifier, load_classifier
+from tiny_classifiers import CONTEXT, bert, letters, llama, save_classifier, save_language_model
+
+TEXTS = ["abc", "a", "bad cab. " * 9, "", "h", "gab a bag.", "egg", "fad bed", "abc"]
+
+
+def loaded(folder) -> SequenceClassifier:
+    return load_classifier(str(folder), dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module", params=["bert", "llama", "llama, start"])
+def folder(request, tmp_path_factory):
+    config = bert if request.param == "bert" else llama
+    return save_classifier(
+        tmp_path_factory.mktemp("tiny") / "c", config(id2label={0: "no", 1: "yes"}), start="start" in request.param
+    )
+
+
+def test_a_batch_gives_what_each_text_gives_alone(folder, monkeypatch):
+    monkeypatch.setattr(sequence_classifier, "WASTED_TOKENS", 5)
+    monkeypatch.setattr(sequence_classifier, "PASS_TOKENS", 200)
+    found = loaded(folder).logits(TEXTS)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    for text, logits in zip(TEXTS, found, strict=True):
+        ids = loaded(folder).tokens([text])
+        with torch.inference_mode():
+            expected = model(input_ids=torch.tensor(ids)).logits[0]
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+
+
+def test_texts_of_late_are_not_read_again(folder, monkeypatch):
+    classifier = loaded(folder)
+    first = classifier.logits(TEXTS)
+    monkeypatch.setattr(classifier, "_pass", None)
+    torch.testing.assert_close(classifier.logits(TEXTS[::-1]), first.flip(0))
+
+
+def test_probabilities_are_the_labels(folder):
+    classifier = loaded(folder)
+    yes, no = (classifier.probabilities(TEXTS, label) for label in ("yes", "no"))
+    assert [a + b for a, b in zip(yes, no, strict=True)] == pytest.approx([1.0] * len(TEXTS))
+    assert len(set(yes)) == len(set(TEXTS))
+    assert classifier.probabilities([], "yes") == []
+
+
+def test_of_a_long_text_the_end_is_read(folder):
+    classifier = loaded(folder)
+    long = "abcdefgh" * 40
+    (tokens,) = classifier.tokens([long])
+    assert len(tokens) == CONTEXT
+    assert letters().decode(tokens[-8:]) == "abcdefgh"
+    assert classifier.logits([long]).isfinite().all()
+
+
+def test_control_tokens_that_a_text_spells_are_plain_characters(folder):
+    (tokens,) = loaded(folder).tokens(["a<end>"])
+    assert 0 not in tokens
+
+
+def test_a_temperature_divides_the_logits(folder, tmp_path):
+    plain = loaded(folder).logits(["abc"])
+    (folder / CARD).write_text(json.dumps({"temperature": 2.0}))
+    try:
+        torch.testing.assert_close(loaded(folder).logits(["abc"]), plain / 2)
+    finally:
+        (folder / CARD).unlink()
+
+
+def test_in_bfloat16_the_head_computes_in_float32(folder):
+    exact, rounded = loaded(folder).logits(TEXTS), load_classifier(str(folder), dtype="bfloat16").logits(TEXTS)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().max() < 0.2
+    assert not torch.equal(rounded, rounded.bfloat16().float())
+
+
+def test_a_language_model_is_no_classifier(tmp_path):
+    folder = save_language_model(tmp_path / "lm", llama())
+    with pytest.raises(ModelError) as refusal:
+        loaded(folder)
+    assert str(refusal.value) == (
+        f"'{folder}' has no head of the kind that is needed: score.weight is missing. la.classifier takes classifiers, "
+        "as `lmalgebra train classifier` makes them; la.model language models."
+    )
+
+
+def test_a_folder_without_weights(tmp_path):
+    with pytest.raises(ModelError, match="holds no weights"):
+        loaded(tmp_path)
