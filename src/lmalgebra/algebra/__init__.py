@@ -2,7 +2,7 @@
 
 from lmalgebra.algebra.bias import Bias, Classifier, classifier
 from lmalgebra.algebra.bounds import minimum
-from lmalgebra.algebra.build import intersection, mix, power, tilt, union, within
+from lmalgebra.algebra.build import intersection, mix, power, probability, tilt, union, within
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import (
     MAX_DEPTH,
@@ -12,6 +12,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -42,6 +43,7 @@ __all__ = [
     "Model",
     "ModelTerm",
     "Power",
+    "Probability",
     "Scale",
     "Schedule",
     "Sum",
@@ -69,6 +71,7 @@ __all__ = [
     "parse_voice",
     "partial",
     "power",
+    "probability",
     "ramp",
     "save_voice",
     "simplify",

@@ -9,6 +9,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -29,7 +30,7 @@ def simplify(formula: Formula) -> Formula:
     2. What has weight 0 is dropped; a sum of nothing is the number 0.
     3. Unions inside unions and intersections inside intersections are spliced in, equal operands become one,
        and a single operand stands alone.
-    4. What is normalised (by tilt, mix, power and within) loses a positive weight: it has no effect.
+    4. What is normalised (by tilt, probability, mix, power and within) loses a positive weight: it has no effect.
     5. `power(a, 1)` and `mix(a)` are `a` where a is normalised already: a language-model term or a mixture.
     6. In mix, equal operands become one and those of weight 0 are dropped.
 
@@ -58,8 +59,8 @@ class _Simplifier:
             return self._splice(node, Intersection)
         if isinstance(node, Mix):
             return self._mix(node)
-        if isinstance(node, Tilt):
-            return Tilt(_unscaled(self.of(node.operand)))
+        if isinstance(node, Tilt | Probability):
+            return type(node)(_unscaled(self.of(node.operand)))
         if isinstance(node, Within):
             return Within(_unscaled(self.of(node.operand)), node.top_k, node.top_p, node.min_p)
         if isinstance(node, Power):

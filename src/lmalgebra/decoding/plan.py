@@ -15,6 +15,7 @@ from lmalgebra.algebra import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -157,6 +158,9 @@ class _Evaluation:
     def _tilt(self, node: Tilt) -> Tensor:
         return self.normalised(node.operand)
 
+    def _probability(self, node: Probability) -> Tensor:
+        return self.normalised(node.operand).exp()
+
     def _mix(self, node: Mix) -> Tensor:
         return mixture(node.weights, [self.normalised(operand) for operand in node.operands])
 
@@ -175,6 +179,7 @@ _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
     Union: _Evaluation._union,
     Intersection: _Evaluation._intersection,
     Tilt: _Evaluation._tilt,
+    Probability: _Evaluation._probability,
     Mix: _Evaluation._mix,
     Power: _Evaluation._power,
     Within: _Evaluation._within,
