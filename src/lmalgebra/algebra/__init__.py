@@ -21,6 +21,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.json_form import formula_from_json
+from lmalgebra.algebra.left_out import without
 from lmalgebra.algebra.mass import check, forbids, mass
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.partial import partial
@@ -78,4 +79,5 @@ __all__ = [
     "tilt",
     "union",
     "within",
+    "without",
 ]
