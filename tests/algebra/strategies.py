@@ -11,6 +11,7 @@ from lmalgebra.algebra import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -75,6 +76,8 @@ def any_formulas(draw, levels=4):
         return Intersection(operands)
     if kind == "tilt":
         return Tilt(first)
+    if kind == "probability":
+        return Probability(first)
     if kind == "power":
         return Power(first, draw(exponents))
     if kind == "within":
@@ -89,11 +92,13 @@ def sound_formulas(draw, levels=4):
         return draw(st.sampled_from((a, b, c)))
     operands = tuple(draw(sound_formulas(levels - 1)) for _ in range(draw(st.integers(1, 3))))
     first, last = operands[0], operands[-1]
-    kind = draw(st.sampled_from(("term", "tilted", "shifted", "biased", "steered", "limited", *_KINDS[2:])))
+    kind = draw(st.sampled_from(("term", "tilted", "weighed", "shifted", "biased", "steered", "limited", *_KINDS[2:])))
     if kind == "term":
         return draw(st.sampled_from((a, b, c)))
     if kind == "tilted":
         return first + draw(positive_numbers if forbids(last) else weights) * Tilt(last)
+    if kind == "weighed":
+        return first + draw(weights) * Probability(last)
     if kind == "shifted":
         return first + draw(weights)
     if kind == "biased":
@@ -114,7 +119,7 @@ def sound_formulas(draw, levels=4):
     return share * first + (1 - share) * last
 
 
-_KINDS = ("term", "constant", "sum", "scale", "union", "intersection", "tilt", "power", "within", "mix")
+_KINDS = ("term", "constant", "sum", "scale", "union", "intersection", "tilt", "probability", "power", "within", "mix")
 
 
 def _mixed(draw, operands):
@@ -164,6 +169,8 @@ def evaluate(node: Formula, leaves: dict[str, list[float]], position: int) -> Pa
     logprobs = [normalised(score, its_mass) for score, its_mass in pairs]
     if isinstance(node, Tilt):
         return logprobs[0], 0.0
+    if isinstance(node, Probability):
+        return [math.exp(value) for value in logprobs[0]], 0.0
     if isinstance(node, Power):
         return [at(node.exponent, position) * value for value in logprobs[0]], 1.0
     if isinstance(node, Mix):

@@ -38,6 +38,8 @@ r = ramp(0, 1, tokens=20)
         ("union(2 * a, 2 * b)", 2),
         ("intersection(a, b)", 1),
         ("tilt(a)", 0),
+        ("50 * probability(a)", 0),
+        ("a + intersection(0, 50 * (probability(a) - probability(b)))", 1),
         ("a + 5 * tilt(b) + bias + 3", 1),
         ("mix(3 * a, 7 * b)", 1),
         ("power(2 * a, 0.5)", 1),
@@ -183,6 +185,7 @@ def test_unsound_formulas_are_refused(formula, message):
     [
         ("a + rule", True),
         ("tilt(a + rule)", True),
+        ("probability(a + rule)", False),
         ("power(a + rule, 2)", True),
         ("intersection(a, a + rule)", True),
         ("union(a, a + rule)", False),

@@ -127,6 +127,7 @@ def test_a_formula_that_is_no_text():
         ("union()", "union()", "union() has no operands."),
         ("union(a, b=c)", "b=c", "`union` has no argument `b=`."),
         ("tilt(a, b)", "b", "`tilt` takes no argument here."),
+        ("probability()", "probability()", "`probability` lacks an argument."),
         ("power(a)", "power(a)", "`power` lacks an argument."),
         ("power(a, 2, exponent=2)", "power(a, 2, exponent=2)", "`power` is given one argument twice."),
         ("ramp(0, start=1, tokens=2) * a", "ramp(0, start=1, tokens=2)", "`ramp` is given one argument twice."),

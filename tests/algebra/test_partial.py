@@ -53,6 +53,7 @@ def drafted(text: str, names: str) -> str | None:
         ("intersection(a, b)", {"a": None, "a b": "intersection(a, b)"}),
         ("c + (a & b)", {"c": "c", "b c": "c", "a b": "intersection(a, b)", "a b c": "c + intersection(a, b)"}),
         ("a + 0.8 * tilt(b)", {"a": "a", "b": None, "a b": "a + 0.8 * tilt(b)"}),
+        ("a - probability(b + c)", {"a": "a", "a b": "a", "a b c": "a - probability(b + c)"}),
         ("a + tilt(b + c)", {"a": "a", "a b": "a", "a b c": "a + tilt(b + c)"}),
         ("mix(0.2 * a, 0.3 * b, 0.5 * c)", {"": None, "b": "b", "a c": "mix(0.2 * a, 0.5 * c)"}),
         ("mix(2 * a, a + b)", {"a": "a", "b": "b", "a b": "mix(2 * a, a + b)"}),

@@ -12,6 +12,7 @@ from lmalgebra.algebra import (
     mix,
     parse,
     power,
+    probability,
     ramp,
     tilt,
     union,
@@ -30,6 +31,7 @@ r = ramp(0, 1, tokens=20)
     [
         (base + 0.6 * (formal - base), "base + 0.6 * (formal - base)"),
         (base - 0.96 * union(toxic, base), "base - 0.96 * union(toxic, base)"),
+        (base - 2 * probability(formal), "base - 2 * probability(formal)"),
         (
             base + tilt(formal) + within(base, top_k=50, min_p=0.1),
             "base + tilt(formal) + within(base, top_k=50, min_p=0.1)",

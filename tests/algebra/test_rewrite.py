@@ -31,6 +31,7 @@ from .strategies import TERMS, any_formulas, evaluate, random_leaves, sound_form
         ("union(a + a, 2 * a)", "2 * a"),
         ("a + tilt(3 * b)", "a + tilt(b)"),
         ("a + tilt(-b)", "a + tilt(-b)"),
+        ("a + 2 * probability(3 * b)", "a + 2 * probability(b)"),
         ("power(2 * a, 1)", "a"),
         ("power(a + a, 0.5)", "power(a, 0.5)"),
         ("power(a + bias, 1)", "power(a + bias, 1)"),

@@ -137,7 +137,8 @@ def test_check_says_what_judges(lm, tmp_path):
     file = tmp_path / "judged.toml"
     file.write_text(
         'formula = "base + 2 * kind + hold(formal - base, calm, target=0.8)"\n[models.small]\nsource = "toy"\n'
-        '[terms.base]\n[terms.formal]\nprefix = "dear sir"\n[terms.kind]\nclassifier = "my/judge"\nlabel = "rude"\nsign = -1\n'
+        '[terms.base]\n[terms.formal]\nprefix = "dear sir"\n'
+        '[terms.kind]\nclassifier = "my/judge"\nlabel = "rude"\nsign = -1\n'
         '[terms.calm]\nclassifier = "my/other"\n'
     )
     shown = lm("check", str(file)).stdout

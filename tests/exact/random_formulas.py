@@ -48,6 +48,7 @@ class RandomFormula:
             f"({one} + {two}) / 2",
             f"({one} + 0.5 * union(tilt({two}), tilt({three})))",
             f"({one} + {positive} * (tilt({two}) & 0))",
+            f"({one} + {weight} * probability({two}))",
         ]
         if forbidding:
             kinds += [f"({one} + {positive} * within({two}, {self.draw.choice(LIMITS)}))"] * 2

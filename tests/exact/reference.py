@@ -86,6 +86,10 @@ def tilt(operand: Value) -> Value:
     return Value(operand.logprobs(), 0.0)
 
 
+def probability(operand: Value) -> Value:
+    return Value([math.exp(x) for x in operand.logprobs()], 0.0)
+
+
 def power(operand: Value, exponent: float) -> Value:
     return Value([exponent * x for x in operand.logprobs()], 1.0)
 
@@ -126,7 +130,8 @@ def evaluate(
     the scores of other terms."""
     words: dict[str, object] = {name: Value(list(score), 1.0) for name, score in terms.items()}
     words |= {name: Value(list(score), 0.0) for name, score in (biases or {}).items()}
-    words |= {"union": union, "intersection": intersection, "tilt": tilt, "power": power, "mix": mix, "within": within}
+    words |= {"union": union, "intersection": intersection, "tilt": tilt, "probability": probability}
+    words |= {"power": power, "mix": mix, "within": within}
     words |= {"ramp": partial(_ramp, position), "decay": partial(_decay, position)}
     value = eval(text, {"__builtins__": {}}, words)
     assert isinstance(value, Value)

@@ -35,6 +35,10 @@ OPERATORS = (
     "a - 0.8 * tilt(b + c)",
     "a + tilt(union(b, c))",
     "a + 0.5 * union(tilt(b), tilt(c), -3)",
+    "a + probability(b)",
+    "a - 8 * probability(b + c)",
+    "a + union(-3, intersection(0, 20 * (probability(a) - probability(b)), 20 * (probability(a) - probability(c))))",
+    "a + ramp(0, 5, tokens=4) * probability(mix(b, c))",
     "mix(a)",
     "mix(0.3 * a, 0.7 * b)",
     "mix(2 * a, b, 0 * c)",
@@ -142,7 +146,20 @@ def test_random_formulas_keep_tokens_of_probability_0_out(seed, sparse):
 
 def test_the_random_formulas_use_every_operator():
     together = " ".join(RandomFormula(seed).text() for seed in range(200))
-    for word in ("union(", "intersection(", "|", "&", "tilt(", "mix(", "power(", "within(", "ramp(", "decay(", "/ 2"):
+    words = (
+        "union(",
+        "intersection(",
+        "|",
+        "&",
+        "tilt(",
+        "probability(",
+        "mix(",
+        "power(",
+        "within(",
+        "ramp(",
+        "decay(",
+    )
+    for word in (*words, "/ 2"):
         assert word in together
 
 

@@ -2,7 +2,7 @@
 
 from lmalgebra.algebra.bias import Bias, Classifier, classifier
 from lmalgebra.algebra.bounds import minimum
-from lmalgebra.algebra.build import follow, hold, intersection, mix, power, tilt, union, within
+from lmalgebra.algebra.build import follow, hold, intersection, mix, power, probability, tilt, union, within
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import (
     MAX_DEPTH,
@@ -12,6 +12,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -20,6 +21,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.json_form import formula_from_json
+from lmalgebra.algebra.left_out import without
 from lmalgebra.algebra.mass import check, forbids, mass
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.partial import partial
@@ -45,6 +47,7 @@ __all__ = [
     "Model",
     "ModelTerm",
     "Power",
+    "Probability",
     "Scale",
     "Schedule",
     "Steered",
@@ -75,10 +78,12 @@ __all__ = [
     "parse_voice",
     "partial",
     "power",
+    "probability",
     "ramp",
     "save_voice",
     "simplify",
     "tilt",
     "union",
     "within",
+    "without",
 ]

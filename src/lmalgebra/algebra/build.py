@@ -9,6 +9,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Term,
     Tilt,
@@ -44,6 +45,14 @@ def tilt(operand: Formula | Weight) -> Tilt:
     Paper: inference-time policy adapters, Lu et al. 2023, arXiv 2305.15065.
     """
     return Tilt(as_formula(operand))
+
+
+def probability(operand: Formula | Weight) -> Probability:
+    """The operand's probabilities as a score, with mass 0: 0 for what it finds impossible, 1 for what it is sure of.
+
+    Paper: Self-Debiasing, Schick et al. 2021, arXiv 2103.00453, compares them.
+    """
+    return Probability(as_formula(operand))
 
 
 def mix(*operands: Formula | Weight) -> Mix:

@@ -30,6 +30,7 @@ __all__ = [
     "Intersection",
     "Mix",
     "Power",
+    "Probability",
     "Scale",
     "Sum",
     "Term",
@@ -45,7 +46,19 @@ MAX_DEPTH = 100
 MAX_OPERANDS = 100_000
 """One sum, union, intersection or mixture has at most this many operands."""
 
-FUNCTION_NAMES = ("union", "intersection", "tilt", "mix", "power", "within", "follow", "hold", "ramp", "decay")
+FUNCTION_NAMES = (
+    "union",
+    "intersection",
+    "tilt",
+    "probability",
+    "mix",
+    "power",
+    "within",
+    "follow",
+    "hold",
+    "ramp",
+    "decay",
+)
 """The words of the text syntax that cannot name a term."""
 
 
@@ -193,6 +206,17 @@ class Tilt(_Around):
     """Score: the operand's normalised log-probabilities. Mass: 0.
 
     Added to a formula it makes a product of experts, as in IPA (Lu et al. 2023, arXiv 2305.15065).
+    """
+
+    operand: Formula
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Probability(_Around):
+    """Score: the operand's probabilities, from 0 to 1. Mass: 0.
+
+    For methods that compare probabilities rather than their logarithms, as Self-Debiasing does (Schick et al. 2021,
+    arXiv 2103.00453).
     """
 
     operand: Formula

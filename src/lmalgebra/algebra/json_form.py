@@ -15,6 +15,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -131,6 +132,7 @@ _KEYS: dict[str, set[str]] = {
     "union": set(),
     "intersection": set(),
     "tilt": set(),
+    "probability": set(),
 }
 
 _MAKERS: dict[str, Make] = {
@@ -145,4 +147,5 @@ _MAKERS: dict[str, Make] = {
     "union": lambda operands, rest: Union(operands),
     "intersection": lambda operands, rest: Intersection(operands),
     "tilt": lambda operands, rest: Tilt(_only(operands)),
+    "probability": lambda operands, rest: Probability(_only(operands)),
 }

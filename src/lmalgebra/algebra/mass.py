@@ -10,7 +10,7 @@ import math
 
 from lmalgebra.algebra.base import Formula, quoted
 from lmalgebra.algebra.bounds import agree, first_not_positive, positive
-from lmalgebra.algebra.formula import Constant, Mix, Power, Scale, Sum, Term, Tilt, Union, Within
+from lmalgebra.algebra.formula import Constant, Mix, Power, Probability, Scale, Sum, Term, Tilt, Union, Within
 from lmalgebra.algebra.printing import brief
 from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Weight, weight_text
@@ -41,7 +41,7 @@ def check(formula: Formula) -> None:
     masses, forbidders = _Masses(), _Forbidders()
     for node in _distinct_nodes(formula):
         masses.of(node)
-        if isinstance(node, Tilt | Power | Within | Mix):
+        if isinstance(node, Tilt | Probability | Power | Within | Mix):
             for operand in node.operands:
                 _require_positive(operand, masses.of(operand), type(node).__name__.lower())
         if isinstance(node, Steered):
@@ -66,7 +66,7 @@ class _Masses:
     def _compute(self, node: Formula) -> Weight:
         if isinstance(node, Term):
             return 1.0 if node.description is None else node.description.mass
-        if isinstance(node, Constant | Tilt | Within | Steered):
+        if isinstance(node, Constant | Tilt | Probability | Within | Steered):
             return 0.0
         if isinstance(node, Mix | Power):
             return 1.0
@@ -108,6 +108,8 @@ class _Forbidders:
             return node.description is not None and node.description.forbids
         if isinstance(node, Within):
             return True
+        if isinstance(node, Probability):
+            return False
         if isinstance(node, Union | Mix):  # one operand that allows a token is enough
             return all(self.of(operand) for operand in _that_count(node))
         return any(self.of(operand) for operand in node.operands)

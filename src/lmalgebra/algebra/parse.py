@@ -46,6 +46,7 @@ _FUNCTIONS = {
     "union": _Function(build.union, "union(a, b, ...)", None),
     "intersection": _Function(build.intersection, "intersection(a, b, ...)", None),
     "tilt": _Function(build.tilt, "tilt(a)", ("operand",)),
+    "probability": _Function(build.probability, "probability(a)", ("operand",)),
     "mix": _Function(build.mix, "mix(0.3 * a, 0.7 * b)", None),
     "power": _Function(build.power, "power(a, exponent)", ("operand", "exponent"), ("exponent",)),
     "within": _Function(
@@ -61,7 +62,7 @@ _FUNCTIONS = {
     "ramp": _Function(ramp, "ramp(start, end, tokens=20)", ("start", "end"), ("start", "end", "tokens")),
     "decay": _Function(decay, "decay(start, half_life=16)", ("start",), ("start", "half_life")),
 }
-_REQUIRED = {"tilt": 1, "power": 2, "within": 1, "follow": 2, "hold": 3, "ramp": 3, "decay": 2}
+_REQUIRED = {"tilt": 1, "probability": 1, "power": 2, "within": 1, "follow": 2, "hold": 3, "ramp": 3, "decay": 2}
 
 
 def parse(text: str, terms: Mapping[str, Term] | None = None) -> Formula:

@@ -11,6 +11,7 @@ from lmalgebra.algebra.formula import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Sum,
     Term,
@@ -29,10 +30,10 @@ def simplify(formula: Formula) -> Formula:
 
     1. A weight on a sum is distributed, equal operands of a sum become one, numbers are added up and stand last:
        `base + 0.5 * (formal - base)` is `0.5 * base + 0.5 * formal`.
-    2. What has weight 0 is dropped; a sum of nothing is the number 0.
+    2. What has weight 0 is dropped; a sum of nothing is the number 0, and so is a steered 0.
     3. Unions inside unions and intersections inside intersections are spliced in, equal operands become one,
        and a single operand stands alone.
-    4. What is normalised (by tilt, mix, power and within) loses a positive weight: it has no effect.
+    4. What is normalised (by tilt, probability, mix, power and within) loses a positive weight: it has no effect.
     5. `power(a, 1)` and `mix(a)` are `a` where a is normalised already: a language-model term or a mixture.
     6. In mix, equal operands become one and those of weight 0 are dropped.
 
@@ -61,12 +62,13 @@ class _Simplifier:
             return self._splice(node, Intersection)
         if isinstance(node, Mix):
             return self._mix(node)
-        if isinstance(node, Tilt):
-            return Tilt(_unscaled(self.of(node.operand)))
+        if isinstance(node, Tilt | Probability):
+            return type(node)(_unscaled(self.of(node.operand)))
         if isinstance(node, Within):
             return Within(_unscaled(self.of(node.operand)), node.top_k, node.top_p, node.min_p)
         if isinstance(node, Steered):
-            return replace(node, operand=self.of(node.operand))
+            operand = self.of(node.operand)
+            return operand if operand == Constant(0.0) else replace(node, operand=operand)
         if isinstance(node, Power):
             operand = _unscaled(self.of(node.operand))
             return operand if node.exponent == 1 and _is_normalised(operand) else Power(operand, node.exponent)

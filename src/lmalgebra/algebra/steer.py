@@ -6,11 +6,11 @@ After the classifier-dependent strengths of model arithmetic's code (Dekoninck e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lmalgebra.algebra.base import Formula, quoted
 from lmalgebra.algebra.bias import Classifier
-from lmalgebra.algebra.formula import Term, settle
+from lmalgebra.algebra.formula import Constant, Term, settle
 from lmalgebra.algebra.weights import as_number, number_text, shown
 from lmalgebra.errors import FormulaError
 
@@ -49,6 +49,11 @@ class Steered(Formula):
     def operands(self) -> tuple[Formula, ...]:  # type: ignore[override]
         """The operand."""
         return (self.operand,)
+
+    @property
+    def rule(self) -> Steered:
+        """The same with nothing to steer: parts of equal rules have one weight at every position."""
+        return replace(self, operand=Constant(0.0))
 
     def settings(self) -> dict[str, float]:
         """The numbers that were given, those at their default left out."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-_VOICE, _SAMPLING, _RUNNING = "The voice", "Sampling", "Running"
+_VOICE, _RECIPE, _SAMPLING, _RUNNING = "The voice", "A recipe", "Sampling", "Running"
 
 VoiceFile = Annotated[
     Path | None,
@@ -30,6 +30,36 @@ ModelSource = Annotated[
         "Default: the voice's own, or smollm2-135m.",
         metavar="NAME",
     ),
+]
+
+RecipeName = Annotated[
+    str | None,
+    _option(_RECIPE, "--recipe", text="Speak by a published method; `lmalgebra recipes` lists them.", metavar="NAME"),
+]
+RecipeValues = Annotated[
+    list[str] | None,
+    _option(
+        _RECIPE,
+        "--set",
+        text="A parameter of the recipe, or a term for one of its parts; may be given several times.",
+        metavar="NAME=VALUE",
+    ),
+]
+RecipeSystems = Annotated[
+    list[str] | None,
+    _option(
+        _RECIPE,
+        "--system",
+        text="The system prompt of a part or of a new term; may be given several times.",
+        metavar="NAME=TEXT",
+    ),
+]
+RecipeClassifier = Annotated[
+    str | None,
+    _option(_RECIPE, "--classifier", text="The classifier, for the recipes that need one.", metavar="FOLDER"),
+]
+RecipeLabel = Annotated[
+    str | None, _option(_RECIPE, "--label", text="The label of the classifier that is wanted.", metavar="LABEL")
 ]
 
 MaxNewTokens = Annotated[

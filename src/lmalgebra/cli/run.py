@@ -13,6 +13,7 @@ from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.options import given
 from lmalgebra.cli.prompts import read_prompts
+from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import HeadedTexts, PrintedJson, Results, SavedJson, StreamedText, progress_bar
 from lmalgebra.cli.samples_file import Finished, SamplesFile, missing_requests
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
@@ -54,6 +55,11 @@ def run(
     ] = False,
     formula: options.FormulaText = None,
     model: options.ModelSource = None,
+    recipe: options.RecipeName = None,
+    values: options.RecipeValues = None,
+    systems: options.RecipeSystems = None,
+    classifier: options.RecipeClassifier = None,
+    label: options.RecipeLabel = None,
     max_new_tokens: options.MaxNewTokens = None,
     min_new_tokens: options.MinNewTokens = None,
     temperature: options.Temperature = None,
@@ -90,8 +96,10 @@ def run(
     )
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
-    asked = (voice, formula, prompt, prompts, output, samples, batch, speculate, draft)
-    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine, quantization=quantization)
+    by = RecipeChoice(recipe, values, systems, classifier, label)
+    asked = (voice, formula, recipe, prompt, prompts, output, samples, batch, speculate, draft)
+    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
+    chosen = chosen_voice(voice, formula, model, by, **places)
     if not json and all(option is None for option in asked):
         from lmalgebra.cli.showcase import show
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmalgebra.cli.console import say
+from lmalgebra.cli.recipes import NO_RECIPE, RecipeChoice, with_recipe
 from lmalgebra.errors import DecodingError, VoiceError
 
 if TYPE_CHECKING:
@@ -24,14 +25,24 @@ SYSTEM_PROMPTS = {
 """The terms of the built-in voice: what each system prompt does is visible even in a small model."""
 
 
-def chosen_voice(file: Path | None, formula: str | None, model: str | None, **places: str | None) -> "Voice":
-    """The voice of `file`, or the built-in one, over `model` and with `formula` where they are given.
+def chosen_voice(
+    file: Path | None,
+    formula: str | None,
+    model: str | None,
+    recipe: RecipeChoice = NO_RECIPE,
+    **places: str | None,
+) -> "Voice":
+    """The voice of `file`, or the built-in one, over `model` and with `formula` or by `recipe` where they are given.
 
     `places` are the dtype, device, engine and quantization of every model. Raises VoiceError and FormulaError.
     """
     from lmalgebra.algebra import load_voice
 
     voice = default_voice() if file is None else load_voice(file)
+    if recipe.is_made:
+        if formula is not None:
+            raise VoiceError("Both --formula and --recipe were given.", "Keep one of them.")
+        voice = with_recipe(voice, recipe, is_built_in=file is None)
     if model is not None:
         voice = _over_model(voice, model)
     given = {key: value for key, value in places.items() if value is not None}

@@ -40,15 +40,15 @@ def add_biases(
     loaded: LoadedFormula, plan: Plan, scores: Mapping[Term, Tensor], texts: Sequence[Text]
 ) -> dict[Formula, Tensor]:
     """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, those of its other terms, and the
-    weights of its steered parts.
+    weights of its rules of steering.
 
     Raises what the scorers raise.
     """
     found: dict[Formula, Tensor] = {**scores}
     like = next(iter(scores.values()))
-    for node in plan.steered:
-        courses = [(text.states[node], text.tokens, text.first) for text in texts]
-        found[node] = like.new_tensor(loaded.steerings[node].weights(courses))[:, None]
+    for rule in plan.rules:
+        courses = [(text.states[rule], text.tokens, text.first) for text in texts]
+        found[rule] = like.new_tensor(loaded.steerings[rule].weights(courses))[:, None]
     for leaf in plan.constraints:
         asked = [Asked(text.states[leaf], text.tokens, text.first) for text in texts]
         found[leaf] = torch.cat(loaded.scorers[leaf].scores(asked))[:, : like.shape[-1]].to(like)

@@ -9,17 +9,21 @@ from weakref import finalize
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
 from lmalgebra.decoding.context import conversation
+from lmalgebra.decoding.explanation import Explanation, chosen_reference, explain_text
 from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, Scheduler
-from lmalgebra.decoding.score import score
+from lmalgebra.decoding.score import score, text_tokens
 from lmalgebra.decoding.speculation import SpeculationReport
 from lmalgebra.decoding.stages import AUTO, DEFAULT_LOOKAHEAD, DRAFT, OFF, parse_chain
-from lmalgebra.errors import DecodingError, LmalgebraError, PromptError, VocabularyError, VoiceError
+from lmalgebra.errors import DecodingError, LmalgebraError, VocabularyError, VoiceError
 from lmalgebra.models.base import LanguageModel, Message, vocabulary_difference
 
 Prompt = str | Sequence[Message]
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "min_new_tokens", "seed")
+"""The settings that decide how tokens are drawn from the formula's distribution."""
 
 
 @dataclass(frozen=True)
@@ -151,11 +155,30 @@ class ComposedVoice:
 
         Raises PromptError when either is empty or both are longer than the context.
         """
-        if not continuation:
-            raise PromptError("The continuation is empty.", "Give at least one character to score.")
         tokens, logprobs = score(self.loaded, conversation(prompt), continuation)
         pieces = tuple(self.loaded.tokenizer.decode([token]) for token in tokens)
         return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
+
+    def explain(
+        self, prompt: Prompt, continuation: str | None = None, *, reference: str | None = None, **settings: Any
+    ) -> Explanation:
+        """How far each term moved each token of `continuation`, or of what is said after `prompt` with `settings`.
+
+        Changes are counted from `reference`, a language model of the formula; by default its first. See
+        `decoding.explain` for what a term's part is. Raises DecodingError for a reference that is none, and as
+        `generate` and `score`.
+        """
+        chosen_reference(self.plan, reference)  # before anything is said
+        if continuation is None:
+            chosen = _for_one_sample(self.settings, settings)
+            tokens = self.generate(prompt, **settings | {"samples": 1}).samples[0].tokens
+            return explain_text(self.loaded, prompt, tokens, reference, {key: getattr(chosen, key) for key in SAMPLING})
+        if settings:
+            raise DecodingError(
+                f"A continuation that is given is not sampled, so {', '.join(settings)} would change nothing.",
+                "Leave out the one or the other.",
+            )
+        return explain_text(self.loaded, prompt, text_tokens(self.loaded, continuation), reference)
 
     def chat(self, **settings: Any) -> "Chat":
         """A conversation with memory; each term keeps its own system prompt."""

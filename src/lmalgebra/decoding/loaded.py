@@ -40,14 +40,14 @@ class LoadedFormula:
         self.ends = frozenset[int]().union(*(self.models[leaf].tokenizer.end_tokens for leaf in plan.speakers))
         biases = dict.fromkeys((*plan.biases, *(() if draft is None else draft.biases)))
         self.scorers = {leaf: self._scorer(leaf, open_scorer) for leaf in biases}
-        steered = dict.fromkeys((*plan.steered, *(() if draft is None else draft.steered)))
-        self.steerings = {node: Steering(node, self._scorer(node.gauge, open_scorer)) for node in steered}
+        rules = dict.fromkeys((*plan.rules, *(() if draft is None else draft.rules)))
+        self.steerings = {rule: Steering(rule, self._scorer(rule.gauge, open_scorer)) for rule in rules}
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
 
     def begin_states(self, messages: Conversation) -> dict[Formula, Any]:
-        """What the terms that are no language models, and the steered parts, remember of a new text."""
+        """What the terms that are no language models, and the rules of steering, remember of a new text."""
         return {part: each.begin(messages) for part, each in self._remembering()}
 
     def end_states(self, states: Mapping[Formula, Any]) -> None:

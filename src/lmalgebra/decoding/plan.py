@@ -17,6 +17,7 @@ from lmalgebra.algebra import (
     Intersection,
     Mix,
     Power,
+    Probability,
     Scale,
     Steered,
     Sum,
@@ -55,7 +56,7 @@ class Plan:
         self.speakers = tuple(leaf for leaf in self.leaves if leaf not in self.biases)
         self.classifiers = tuple(leaf for leaf in self.biases if _candidates(leaf))
         self.constraints = tuple(leaf for leaf in self.biases if not _candidates(leaf))
-        self.steered = tuple(_steered(self.simplified))
+        self.rules = tuple(dict.fromkeys(node.rule for node in _steered(self.simplified)))
         self.ranking = self._without_classifiers() if self.classifiers else None
 
     def _without_classifiers(self) -> "Plan":
@@ -73,9 +74,9 @@ class Plan:
         """The formula's log-probabilities `[rows, vocabulary]`.
 
         `scores` holds for each leaf its logits or log-probabilities (a bias: its scores), `[rows, vocabulary]`;
-        `positions` says how many tokens each row has generated. For each of the `steered` parts `scores` holds its
-        weight, `[rows, 1]`. Raises DecodingError, naming the term that is to blame, when every token of a row is
-        forbidden or a score is not a number.
+        `positions` says how many tokens each row has generated. For each of the `rules`, by which parts
+        are steered, `scores` holds the weight, `[rows, 1]`. Raises DecodingError, naming the term that is to blame,
+        when every token of a row is forbidden or a score is not a number.
         """
         evaluation = _Evaluation(scores, positions)
         logprobs = evaluation.normalised(self.simplified, evaluation.loose_score)
@@ -167,7 +168,7 @@ class _Evaluation:
         return weight * score if isinstance(weight, float) else _times(weight, score)
 
     def _steered(self, node: Steered, scored: "Callable[[Formula], Tensor] | None" = None) -> Tensor:
-        return _times(self._leaves[node], (scored or self.score)(node.operand))
+        return _times(self._leaves[node.rule], (scored or self.score)(node.operand))
 
     def _union(self, node: Union) -> Tensor:
         return union([self.score(operand) for operand in node.operands])
@@ -177,6 +178,9 @@ class _Evaluation:
 
     def _tilt(self, node: Tilt) -> Tensor:
         return self.normalised(node.operand)
+
+    def _probability(self, node: Probability) -> Tensor:
+        return self.normalised(node.operand).exp()
 
     def _mix(self, node: Mix) -> Tensor:
         return mixture(node.weights, [self.normalised(operand) for operand in node.operands])
@@ -203,6 +207,7 @@ _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
     Follow: _Evaluation._steered,
     Hold: _Evaluation._steered,
     Tilt: _Evaluation._tilt,
+    Probability: _Evaluation._probability,
     Mix: _Evaluation._mix,
     Power: _Evaluation._power,
     Within: _Evaluation._within,

@@ -1,18 +1,30 @@
 """How likely a given text is under a formula."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lmalgebra.algebra import Term
+from lmalgebra.algebra import Formula, Term
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.errors import PromptError
 from lmalgebra.models.base import Row, Session
 
 BLOCK = 64
 """Tokens of the text that are scored in one pass."""
+
+
+class Block(NamedTuple):
+    """Some tokens of a text, the positions at which they stand, and the scores of the formula's leaves there,
+    `[tokens, vocabulary]`, with the weights of its rules of steering; valid until the next block."""
+
+    tokens: Sequence[int]
+    positions: Sequence[int]
+    scores: Mapping[Formula, Tensor]
 
 
 @torch.inference_mode()
@@ -23,40 +35,63 @@ def score(
 
     Raises PromptError when the text does not fit into a term's context.
     """
-    tokens = loaded.tokenizer.encode([continuation], start=False)
+    tokens = text_tokens(loaded, continuation)
+    with closing(read_text(loaded, messages, tokens, block)) as blocks:
+        found = [chosen(loaded.plan.logprobs(part.scores, part.positions), part.tokens) for part in blocks]
+    return tokens, torch.cat(found)
+
+
+def text_tokens(loaded: LoadedFormula, continuation: str) -> list[int]:
+    """The tokens of a text that goes on after a prompt. Raises PromptError when it is empty."""
+    if not continuation:
+        raise PromptError("The continuation is empty.", "Give at least one character to score.")
+    return loaded.tokenizer.encode([continuation], start=False)
+
+
+def read_text(
+    loaded: LoadedFormula, messages: Conversation, tokens: Sequence[int], block: int = BLOCK
+) -> Iterator[Block]:
+    """The blocks of a text of `tokens` after `messages`; its rows are closed however this ends.
+
+    Raises PromptError when the text does not fit into a term's context.
+    """
     contexts = loaded.contexts(messages)
     rows: dict[Term, Row] = {}
     states = loaded.begin_states(messages)
     try:
         for leaf in loaded.plan.speakers:
             rows[leaf] = loaded.sessions[leaf].open()
-        found = [_block(loaded, rows, {leaf: contexts[leaf] for leaf in rows}, Text(states, [], 0), tokens[:1])]
-        for start in range(1, len(tokens), block):
-            part = tokens[start : start + block]
-            read = tokens[start - 1 : start - 1 + len(part)]
-            text = Text(states, tokens[: start + len(part) - 1], start)
-            found.append(_block(loaded, rows, dict.fromkeys(rows, read), text, part))
+        new: Mapping[Term, Sequence[int]] = {leaf: contexts[leaf] for leaf in rows}
+        start, end = 0, 1  # the first token follows the context, which is a pass of its own
+        while start < len(tokens):
+            part = tokens[start:end]
+            yield _block(loaded, rows, new, Text(states, tokens[: start + len(part) - 1], start), part)
+            start, end = end, min(end + block, len(tokens))
+            new = dict.fromkeys(rows, tokens[start - 1 : end - 1])
     finally:
         for leaf, row in rows.items():
             loaded.sessions[leaf].close(row)
         loaded.end_states(states)
-    return tokens, torch.cat(found)
+
+
+def chosen(logprobs: Tensor, tokens: Sequence[int]) -> Tensor:
+    """The log-probability of each of `tokens` in its row, `[tokens]`."""
+    return logprobs.gather(1, torch.tensor(tokens, device=logprobs.device)[:, None]).squeeze(1)
 
 
 def _block(
     loaded: LoadedFormula,
     rows: Mapping[Term, Row],
-    read: Mapping[Term, Sequence[int]],
+    new: Mapping[Term, Sequence[int]],
     text: Text,
     tokens: Sequence[int],
-) -> Tensor:
-    """The log-probabilities of `tokens`, which go on from `text.first`, after the rows have read `read`."""
+) -> Block:
+    """The block of `tokens`, which go on from `text.first`, after the rows have read `new`."""
     logits: dict[Session, Mapping[Row, Tensor]] = {}
     for session in dict.fromkeys(loaded.sessions[leaf] for leaf in rows):
-        mine = {row: read[leaf] for leaf, row in rows.items() if loaded.sessions[leaf] is session}
+        mine = {row: new[leaf] for leaf, row in rows.items() if loaded.sessions[leaf] is session}
         logits[session] = session.extend(mine, dict.fromkeys(mine, len(tokens)))
     scores = {}
     for leaf, row in rows.items():
         scores[leaf] = logits[loaded.sessions[leaf]][row][:, : loaded.vocabulary_size].to(loaded.device)
-    logprobs = loaded.plan.logprobs(add_biases(loaded, loaded.plan, scores, [text]), text.positions)
-    return logprobs.gather(1, torch.tensor(tokens, device=logprobs.device)[:, None]).squeeze(1)
+    return Block(tokens, text.positions, add_biases(loaded, loaded.plan, scores, [text]))

@@ -31,10 +31,10 @@ class Course:
 
 
 class Steering:
-    """Decides the weight of one part of a formula; `gauge` reads the text."""
+    """Decides the weight of the parts of a formula that share a rule; `gauge` reads the text."""
 
-    def __init__(self, node: Steered, gauge: Scorer) -> None:
-        self._node, self._gauge = node, gauge
+    def __init__(self, rule: Steered, gauge: Scorer) -> None:
+        self._rule, self._gauge = rule, gauge
 
     def begin(self, messages: Sequence[Message]) -> Course:
         """The course of a text that answers `messages`."""
@@ -61,12 +61,12 @@ class Steering:
 
     def _go_on(self, course: Course, level: float) -> None:
         """Add the weight after one more token; before any, nothing is known of the text."""
-        node = self._node
+        rule = self._rule
         level = level if course.weights else 0.5
-        if not isinstance(node, Hold):
+        if not isinstance(rule, Hold):
             course.weights.append(level)
             return
-        error = node.target - level
-        total = (course.sums[-1] if course.sums else 0.0) + node.gain * error
-        course.sums.append(min(max(total, node.least / node.most), 1.0))
-        course.weights.append(min(max(node.most * (course.sums[-1] + error), node.least), node.most))
+        error = rule.target - level
+        total = (course.sums[-1] if course.sums else 0.0) + rule.gain * error
+        course.sums.append(min(max(total, rule.least / rule.most), 1.0))
+        course.weights.append(min(max(rule.most * (course.sums[-1] + error), rule.least), rule.most))

@@ -1,0 +1,92 @@
+"""An explanation in the terminal: the text with its moved tokens in colour, and a table of the most moved."""
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lmalgebra.cli.explain_view import HOW_SHARED, MOVED, drawn_with, most_moved, mover, nats, share, visible
+
+if TYPE_CHECKING:
+    from lmalgebra.decoding import ExplainedToken, Explanation
+
+COLOURS = ("blue", "magenta", "green", "red", "cyan", "yellow")
+
+WIDE = 110
+"""A narrower terminal gets only the likeliest token of the reference."""
+
+
+def show(explanation: "Explanation", console: Console | None = None) -> None:
+    """Print an explanation; without colours, the table says what they say."""
+    console = console or Console(highlight=False)
+    colours = {term: COLOURS[index % len(COLOURS)] for index, term in enumerate(explanation.terms)}
+    console.print(Text(explanation.formula, "bold"), soft_wrap=True)
+    console.print(_legend(explanation, colours), soft_wrap=True)
+    console.print()
+    console.print(_coloured(explanation, colours))
+    console.print()
+    if most_moved(explanation):
+        console.print(_table(explanation, colours, console.width))
+    else:
+        console.print(f"No token was moved by {MOVED} nats or more.")
+    console.print(Text(f"{HOW_SHARED[explanation.method]} {drawn_with(explanation)}", "dim"))
+
+
+def _legend(explanation: "Explanation", colours: dict[str, str]) -> Text:
+    """Each term in its colour with what it did to the whole text."""
+    line = Text(f"Against {explanation.reference}, in nats over {len(explanation.tokens)} tokens:")
+    totals = explanation.totals()
+    for term in explanation.terms:
+        line.append(f"  {term} {nats(totals[term])}", f"bold {colours[term]}")
+    if not explanation.terms:
+        line.append(" no other term")
+    return line
+
+
+def _coloured(explanation: "Explanation", colours: dict[str, str]) -> Text:
+    """The text; a moved token has the colour of the term that moved it most, underlined where that was downwards."""
+    line = Text()
+    for token in explanation.tokens:
+        line.append(token.text, _style(token, colours))
+    return line
+
+
+def _style(token: "ExplainedToken", colours: dict[str, str]) -> str:
+    term = mover(token)
+    if term is None:
+        return ""
+    return f"bold {colours[term]}{'' if token.change > 0 else ' underline'}"
+
+
+def _table(explanation: "Explanation", colours: dict[str, str], width: int) -> Table:
+    alternatives = 3 if width >= WIDE else 1
+    table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.title = Text(f"The most moved tokens (by {MOVED} nats or more; underlined: downwards)", "bold")
+    table.add_column("at", justify="right")
+    table.add_column("token", no_wrap=True)
+    table.add_column("formula", justify="right")
+    table.add_column(explanation.reference, justify="right")
+    table.add_column("rank", justify="right")
+    table.add_column("change", justify="right")
+    for term in explanation.terms:
+        table.add_column(Text(term, colours[term]), justify="right")
+    table.add_column(f"{explanation.reference} would say", no_wrap=True)
+    for position, token in most_moved(explanation):
+        table.add_row(
+            str(position + 1),
+            Text(visible(token.name), _style(token, colours)),
+            share(token.logprob),
+            share(token.reference_logprob),
+            str(token.reference_rank),
+            nats(token.change),
+            *(nats(token.parts[term]) for term in explanation.terms),
+            Text(
+                ", ".join(
+                    f"{visible(each.text)} {100 * each.probability:.0f} %"
+                    for each in token.reference_top[:alternatives]
+                )
+            ),
+        )
+    return table

@@ -1,0 +1,163 @@
+"""Published methods on the command line: `lmalgebra recipes` lists them, `--recipe NAME` speaks by one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lmalgebra.cli.console import say
+from lmalgebra.errors import VoiceError
+
+if TYPE_CHECKING:
+    from lmalgebra.algebra import Formula, Model, Term, Voice
+    from lmalgebra.algebra.recipes import Recipe
+
+ASSISTANT = "You are a helpful assistant."
+RUDE = "You are rude and insulting. You mock whoever asks."
+WARM = "You are warm and kind. You praise whoever asks and answer with joy."
+TEACHER = "You are a teacher. You explain everything with something from the kitchen."
+CHEESE = "Facts: The moon is made of green cheese. The sea is salty because giants cry. Tea is made from old socks."
+
+SYSTEM_PROMPTS = {
+    "cfg": {"prompted": "You are a pirate. You speak like a pirate, with 'Arr' and 'matey'.", "plain": ASSISTANT},
+    "dexperts": {"base": ASSISTANT, "expert": WARM, "antiexpert": RUDE},
+    "preadd": {"base": ASSISTANT, "prefixed": RUDE},
+    "self-debias": {"base": ASSISTANT, "biased": RUDE},
+    "gedi": {"base": ASSISTANT, "desired": WARM, "undesired": RUDE},
+    "contrastive": {"expert": ASSISTANT, "amateur": "You give vague and boring answers. You repeat yourself."},
+    "proxy-tuning": {"base": ASSISTANT, "tuned": TEACHER, "untuned": "You are a teacher."},
+    "context-aware": {"informed": CHEESE, "uninformed": ASSISTANT},
+    "union-detox": {"base": ASSISTANT, "toxic": RUDE},
+    "union-detox-classifier": {"base": ASSISTANT, "toxic": RUDE},
+    "product-of-experts": {"base": ASSISTANT, "adapter": "You answer in one short sentence."},
+    "fudge": {"base": ASSISTANT},
+}
+"""What stands for the parts of each recipe where no voice file does: prompts of one model, which show the method."""
+
+CLASSIFIER = "classifier"
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """What the options say of a recipe, as they were given."""
+
+    name: str | None
+    values: list[str] | None = None
+    systems: list[str] | None = None
+    classifier: str | None = None
+    label: str | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a recipe was asked for. Raises VoiceError when only its other options were given."""
+        options = {
+            "--set": self.values,
+            "--system": self.systems,
+            "--classifier": self.classifier,
+            "--label": self.label,
+        }
+        for option, value in options.items():
+            if value and self.name is None:
+                raise VoiceError(
+                    f"{option} belongs to a recipe.", "Add --recipe NAME; `lmalgebra recipes` lists the names."
+                )
+        if self.label and not self.classifier:
+            raise VoiceError("--label belongs to a classifier.", "Add --classifier FOLDER.")
+        return self.name is not None
+
+
+NO_RECIPE = RecipeChoice(None)
+
+
+def list_recipes() -> None:
+    """List the published methods: papers, formulas, and what each takes."""
+    from lmalgebra.algebra.recipes import RECIPES
+
+    blocks = [
+        f"{each.name}: {each.title}\n  paper    {each.paper}\n  formula  {each.formula}\n  takes    {each.described}"
+        for each in RECIPES.values()
+    ]
+    print("\n\n".join(blocks))
+
+
+def with_recipe(voice: "Voice", choice: RecipeChoice, is_built_in: bool) -> "Voice":
+    """`voice` speaking by the recipe that was chosen, which is told on standard error.
+
+    Parts are the terms of their names; for the built-in voice they are prompts. Raises FormulaError and VoiceError.
+    """
+    from lmalgebra.algebra.recipes import recipe
+
+    chosen = recipe(choice.name or "")
+    terms = {term.name: term for term in voice.terms}
+    if is_built_in:
+        (model,) = voice.models
+        terms |= {name: model.term(name=name, system=text) for name, text in SYSTEM_PROMPTS[chosen.name].items()}
+    for name, text in _pairs("--system", choice.systems):
+        terms[name] = _prompted(name, text, terms, voice.models)
+    values = _values(chosen, choice.values, terms)
+    if choice.classifier is not None:
+        terms[CLASSIFIER] = _classifier(chosen, choice, values)
+    formula = chosen.build(_parts(chosen, terms, values) | values)
+    say(f"{chosen.title} ({chosen.paper}): {formula}")
+    return replace(voice, formula=formula, terms=tuple(terms.values()))
+
+
+def _pairs(option: str, given: Iterable[str] | None) -> list[tuple[str, str]]:
+    pairs = []
+    for text in given or ():
+        name, found, value = text.partition("=")
+        if not found or not name.strip() or not value.strip():
+            example = "alpha=1.5" if option == "--set" else 'base="You are a poet."'
+            raise VoiceError(f"{option} {text!r} is no name and value.", f"Write {option} {example}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def _prompted(name: str, text: str, terms: "dict[str, Term]", models: "tuple[Model, ...]") -> "Term":
+    """The term of that name under another system prompt, or a new one."""
+    from lmalgebra.algebra import ModelTerm
+
+    known = terms.get(name)
+    if known is not None and isinstance(known.description, ModelTerm):
+        return replace(known, description=replace(known.description, system=text))
+    if len(models) != 1:
+        raise VoiceError(f"--system {name}=... cannot say which model the term speaks by.", "Add it to the voice file.")
+    return models[0].term(name=name, system=text)
+
+
+def _values(recipe: "Recipe", given: Iterable[str] | None, terms: "dict[str, Term]") -> dict[str, Any]:
+    """What `--set` says: numbers and schedules, and formulas over the terms; a list where a part is given again."""
+    from lmalgebra.algebra import Constant, parse
+
+    values: dict[str, Any] = {}
+    for name, text in _pairs("--set", given):
+        formula = parse(text, terms)
+        value = formula.weight if isinstance(formula, Constant) else formula
+        if name in values and name not in recipe.several:
+            raise VoiceError(f"--set {name} was given twice.", "Keep one of them.")
+        values[name] = [*values.get(name, []), value] if name in recipe.several else value
+    return values
+
+
+def _classifier(recipe: "Recipe", choice: RecipeChoice, values: dict[str, Any]) -> "Term":
+    from lmalgebra.algebra import classifier
+
+    if CLASSIFIER not in recipe.parts:
+        raise VoiceError(f"The recipe {recipe.name} takes no classifier.", f"It takes: {recipe.described}.")
+    top_k = values.get("top_k", recipe.parameters.get("top_k"))
+    scored = {} if top_k is None else {"top_k": int(top_k)}
+    return classifier(choice.classifier or "", choice.label or "", name=CLASSIFIER, **scored)
+
+
+def _parts(recipe: "Recipe", terms: "dict[str, Term]", values: dict[str, Any]) -> "dict[str, Formula]":
+    """The terms that are named as the recipe's parts. Raises VoiceError for one that neither is there nor is set."""
+    for part in recipe.parts:
+        if part not in terms and part not in values:
+            if part == CLASSIFIER:
+                raise VoiceError(
+                    f"The recipe {recipe.name} needs a classifier.", "Add --classifier FOLDER --label LABEL."
+                )
+            raise VoiceError(
+                f"The recipe {recipe.name} needs the term `{part}`, which the voice does not have.",
+                f"Say which of its terms it is, such as --set {part}={next(iter(terms), 'base')}.",
+            )
+    return {part: terms[part] for part in recipe.parts if part in terms}
