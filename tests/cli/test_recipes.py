@@ -6,8 +6,8 @@ from lmalgebra.algebra import Classifier, ModelTerm
 from lmalgebra.algebra.recipes import RECIPES
 from lmalgebra.cli.recipes import SYSTEM_PROMPTS, RecipeChoice
 from lmalgebra.cli.voices import chosen_voice
-from lmalgebra.models import scorers
 from lmalgebra.models.classifiers import TextClassifier
+from lmalgebra.models.loaded_classifiers import LoadedClassifiers
 
 NEEDS_CLASSIFIER = [name for name, each in RECIPES.items() if "classifier" in each.parts]
 TOY = ("--model", "toy", "--prompt", "hi.", "--max-new-tokens", "5")
@@ -38,11 +38,11 @@ def test_a_recipe_speaks_and_tells_its_formula_first(lm, name):
 
 @pytest.mark.parametrize("name", NEEDS_CLASSIFIER)
 def test_a_recipe_with_a_classifier(lm, name, monkeypatch):
-    def opened(description, model, ends, report=None):
+    def opened(self, description, model, ends):
         assert (description.source, description.label) == ("./judge", "kind")
-        return TextClassifier(lambda texts: [-len(text) / 9 for text in texts], model.tokenizer, ends)
+        return TextClassifier(lambda texts: {text: -len(text) / 9 for text in texts}, model.tokenizer, ends)
 
-    monkeypatch.setattr(scorers, "open_scorer", opened)
+    monkeypatch.setattr(LoadedClassifiers, "open", opened)
     result = lm("run", *TOY, "--recipe", name, "--classifier", "./judge", "--label", "kind")
     assert result.stdout.strip()
     assert "classifier" in result.stderr

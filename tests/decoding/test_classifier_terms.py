@@ -94,6 +94,21 @@ def test_rows_that_grow_and_shrink_score_as_texts_from_scratch(folders, name, si
     assert len(scorer._session._rows) == 0
 
 
+@pytest.mark.parametrize("name", ["plain", "started"])
+def test_what_they_say_of_a_text_so_far(folders, name):
+    """Which is what steers a weight; scores of candidates come in between."""
+    scorer = opened(folders[name], folders["model"])
+    own = AutoModelForSequenceClassification.from_pretrained(folders[name]).eval()
+    state = scorer.begin([{"role": "user", "content": "not read"}])
+    start = [START] if name == "started" else []
+    for tokens, first in (([], 0), ([3, 4], 1), ([3, 5, 6, 7], 0), ([3, 5, 4], 3)):
+        (levels,) = scorer.levels([Asked(state, tokens, first)])
+        said = [[*start, *tokens[:end]] for end in range(first, len(tokens) + 1)]
+        assert levels.tolist() == pytest.approx([log_c(own, text) for text in said], abs=TOLERANCE)
+        scorer.scores([Asked(state, tokens, len(tokens), torch.tensor([[4, 5]]))])
+    scorer.end(state)
+
+
 def test_which_classifiers_read_tokens(folders):
     kinds = {
         name: type(opened(folder, folders["model"], "1"))

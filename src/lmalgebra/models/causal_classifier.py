@@ -56,13 +56,24 @@ class CausalClassifier(Scorer):
             state.row = None
 
     def scores(self, asked: Sequence[Asked]) -> list[Tensor]:
+        candidates = [_candidates(each) for each in asked]
+        found = self._read(asked, [[[*filter(self._weighs, tokens)] for tokens in each] for each in candidates])
+        return [self._scores(*pair) for pair in zip(asked, found, strict=True)]
+
+    def levels(self, asked: Sequence[Asked]) -> list[Tensor]:
+        nothing_more = [[[] for _ in range(each.first, len(each.tokens) + 1)] for each in asked]
+        found = self._read(asked, nothing_more)
+        return [self._so_far(ahead, len(lists)).double() for ahead, lists in zip(found, nothing_more, strict=True)]
+
+    def _read(self, asked: Sequence[Asked], alternatives: Sequence[list[list[int]]]) -> list[Ahead]:
+        """Read each text up to its end, and its alternatives at each position that is asked for."""
         unread: dict[Row, list[int]] = {}
         nexts: dict[Row, list[list[int]]] = {}
         try:
-            for each in asked:
+            for each, lists in zip(asked, alternatives, strict=True):
                 row = self._rewound(each)
                 unread[row] = [*each.state.before, *each.tokens][self._session.length(row) :]
-                nexts[row] = [[token for token in tokens if self._weighs(token)] for tokens in _candidates(each)]
+                nexts[row] = lists
             found = self._session.look_ahead(unread, nexts)
         except CacheFullError as error:
             raise CacheFullError(f"The classifier '{self._classifier.source}': {error.message}", error.hint) from error
@@ -74,7 +85,7 @@ class CausalClassifier(Scorer):
             ) from error
         for each in asked:
             each.state.tokens = list(each.tokens)
-        return [self._scores(each, found[each.state.row]) for each in asked]
+        return [found[each.state.row] for each in asked]
 
     def _rewound(self, asked: Asked) -> Row:
         """The text's row, cut to what it has in common with the text as it is now, and to before the first position
@@ -98,15 +109,18 @@ class CausalClassifier(Scorer):
     def _scores(self, asked: Asked, found: Ahead) -> Tensor:
         """How much each candidate adds, `[positions, candidates]`."""
         assert asked.candidates is not None
-        before = self._log_c(found.after)
-        if len(before) < len(asked.candidates):
-            before = torch.cat([self._of_nothing(before), before])
+        before = self._so_far(found, len(asked.candidates))
         weighed = torch.tensor(
             [[self._weighs(token) for token in tokens] for tokens in _candidates(asked)], dtype=torch.bool
         )
         added = torch.zeros(asked.candidates.shape, dtype=before.dtype, device=before.device)
         added = added.masked_scatter(weighed.to(before.device), self._log_c(found.nexts))
         return torch.where(weighed.to(before.device), added - before[:, None], 0.0)
+
+    def _so_far(self, found: Ahead, positions: int) -> Tensor:
+        """The log-probability of the text at each position, `[positions]`."""
+        values = self._log_c(found.after)
+        return values if len(values) == positions else torch.cat([self._of_nothing(values), values])
 
     def _log_c(self, logits: Tensor) -> Tensor:
         return self._log_probabilities(logits / self._classifier.temperature)

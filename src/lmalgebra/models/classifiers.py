@@ -67,7 +67,7 @@ class TextClassifier(Scorer):
 
     def levels(self, asked: Sequence[Asked]) -> list[Tensor]:
         texts = [self._texts_so_far(each) for each in asked]
-        known = self._values(dict.fromkeys(text for each in texts for text in each))
+        known = self._logprobs(list(dict.fromkeys(text for each in texts for text in each)))
         return [torch.tensor([known[text] for text in each], dtype=torch.float64) for each in texts]
 
     def _texts_so_far(self, asked: Asked) -> list[str]:
