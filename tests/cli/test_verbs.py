@@ -113,6 +113,14 @@ def test_check_describes_a_voice(lm, letters):
     )
 
 
+def test_check_describes_a_classifier(lm, letters):
+    letters.write_text(
+        letters.read_text() + '[terms.kind]\nclassifier = "./kind"\nlabel = "yes"\ntop_k = 20\nsign = -1\n'
+    )
+    shown = lm("check", letters, "--formula", "letters + 2 * kind").stdout
+    assert f"  kind: classifier '{letters.parent}/kind', label 'yes', sign -1, top_k 20\n" in shown
+
+
 def test_check_shows_what_options_change(lm):
     options = (
         "--dtype",
@@ -142,7 +150,7 @@ def test_check_says_what_judges(lm, tmp_path):
         '[terms.calm]\nclassifier = "my/other"\n'
     )
     shown = lm("check", str(file)).stdout
-    assert "kind: classifier 'my/judge', label 'rude', sign '-1'" in shown
+    assert "kind: classifier 'my/judge', label 'rude', sign -1" in shown
     assert "calm: classifier 'my/other'\n" in shown
 
 

@@ -60,8 +60,7 @@ def _spoken(term: "Term") -> str:
 
     description = term.description
     if isinstance(description, Bias):
-        table = description.table().items()
-        return ", ".join(f"{key.replace('_', ' ')} {_quoted(str(value))}" for key, value in table)
+        return ", ".join(f"{key} {_shown(value)}" for key, value in description.table().items())
     if not isinstance(description, ModelTerm):
         return type(description).__name__
     keys = ("system", "prefix", "chat_template", "template", "adapter")
@@ -109,6 +108,10 @@ def _load(voice: "Voice") -> None:
         lines += _indented([f"{model.name}: {loaded.summary}", *(f"  note: {note}" for note in loaded.session.notes)])
     lines += [f"vocabulary: {len(tokenizer.vocabulary):,} tokens, the same for every term"]
     print("\n".join(lines))
+
+
+def _shown(value: object) -> str:
+    return _quoted(value) if isinstance(value, str) else str(value)
 
 
 def _quoted(text: str) -> str:

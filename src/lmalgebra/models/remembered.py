@@ -11,10 +11,10 @@ REMEMBERED = 1 << 16
 
 
 class Remembered(Generic[T]):
-    """`compute`, which gives a value for each of several texts, without asking it twice for those of late."""
+    """`compute`, which gives a value for each of several texts, without asking it twice for the last `most` of them."""
 
     def __init__(self, compute: Callable[[list[str]], Iterable[T]], most: int = REMEMBERED) -> None:
-        self._compute, self._most = compute, most
+        self._compute, self.most = compute, most
         self._known: OrderedDict[str, T] = OrderedDict()
 
     def __call__(self, texts: Iterable[str]) -> dict[str, T]:
@@ -27,6 +27,10 @@ class Remembered(Generic[T]):
         for text, value in known.items():
             self._known[text] = value
             self._known.move_to_end(text)
-        while len(self._known) > self._most:
+        while len(self._known) > self.most:
             self._known.popitem(last=False)
         return known
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()

@@ -46,7 +46,7 @@ class SequenceClassifier:
         self.labels: Labels = labels_of(model.config, int(model.config.num_labels))
         self.longest = _longest(model, tokenizer)
         self._padding = _padding(model, tokenizer)
-        self._remembered = Remembered(self._computed)
+        self.remembered = Remembered(self._computed)
         if model.dtype in (torch.bfloat16, torch.float16):
             _compute_head_in_float32(model)
 
@@ -58,7 +58,7 @@ class SequenceClassifier:
 
     def logits(self, texts: Sequence[str]) -> Tensor:
         """Calibrated logits, float32 `[texts, labels]`. Those of texts seen lately are not computed again."""
-        known = self._remembered(texts)
+        known = self.remembered(texts)
         return torch.stack([known[text] for text in texts]) if texts else torch.empty(0, len(self.labels.names))
 
     @torch.inference_mode()
