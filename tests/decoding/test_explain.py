@@ -20,6 +20,7 @@ FORMULAS = [
     "a",
     "a + 0.6 * (b - a)",
     "a + 1.5 * (b - a)",
+    "c + 0.5 * a + 0.5 * b - c",
     "a + 2 * (b - c) + within(a, top_p=0.9)",
     "a - 0.96 * union(b, a)",
     "a - 0.5 * union(b, c, a) + 0.3 * intersection(b, c)",

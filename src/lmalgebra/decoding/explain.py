@@ -83,13 +83,15 @@ class Explainer:
             return [movement for block in blocks for movement in self._movements(block)]
 
     def _movements(self, block: Block) -> list[Movement]:
-        logprobs = {plan: self._logprobs(plan, block) for plan in dict.fromkeys(self._plans.values())}
-        known = {plan: chosen(law, block.tokens).double().clamp(min=LEAST) for plan, law in logprobs.items()}
+        law = self._logprobs(self._plans[frozenset()], block)
+        known = {self._plans[frozenset()]: _values(law, block)}
+        for plan in self._plans.values():
+            if plan not in known:  # one law at a time is in memory
+                known[plan] = _values(self._logprobs(plan, block), block)
         values = {terms: known[plan] for terms, plan in self._plans.items()}
         share = shapley if self.method == SHAPLEY else telescoped
         parts = share(values, self.others)
         alone, whole = values[frozenset()], values[frozenset(self.others)]
-        law = logprobs[self._plans[frozenset()]]
         ranks = 1 + (law > chosen(law, block.tokens)[:, None]).sum(-1)
         best = law.exp().topk(min(ALTERNATIVES, law.shape[-1]))
         return [
@@ -119,6 +121,11 @@ class Explainer:
             except DecodingError:
                 found.append(torch.full_like(mine[self.reference], float("-inf")))
         return torch.cat(found)
+
+
+def _values(logprobs: Tensor, block: Block) -> Tensor:
+    """The values of the block's tokens, float64 `[tokens]`."""
+    return chosen(logprobs, block.tokens).double().clamp(min=LEAST)
 
 
 def shapley(values: Mapping[Terms, Tensor], terms: Sequence[Term]) -> dict[Term, Tensor]:
