@@ -364,6 +364,7 @@ class Scheduler:
         return [
             verdict
             for i, act in enumerate(acts)
+            if act.sample in self._running  # another sample of its request may just have failed
             for verdict in self._judge([act], {leaf: parts[i] for leaf, parts in split.items()})
         ]
 
