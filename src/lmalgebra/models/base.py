@@ -196,6 +196,13 @@ class Tokenizer(ABC):
     def stream(self) -> TextStream:
         """A fresh `TextStream`."""
 
+    def piece(self, token: int) -> bytes:
+        """What a token says, in bytes, which may be a part of a character; nothing for a control token.
+
+        Raises ModelError where this cannot be known, which constraints need.
+        """
+        raise ModelError("This tokenizer does not say which bytes a token has, which a constraint needs to know.")
+
 
 @dataclass(frozen=True)
 class LanguageModel:
