@@ -153,7 +153,7 @@ class ComposedVoice:
         """
         if not continuation:
             raise PromptError("The continuation is empty.", "Give at least one character to score.")
-        tokens, logprobs = score(self.loaded, conversation(prompt), continuation)
+        tokens, logprobs = score(self.loaded, conversation(prompt), continuation, self.settings.max_new_tokens)
         pieces = tuple(self.loaded.tokenizer.decode([token]) for token in tokens)
         return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
 

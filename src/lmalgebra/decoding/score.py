@@ -1,6 +1,7 @@
 """How likely a given text is under a formula."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from lmalgebra.algebra import Term
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.plan import Plan
+from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Row, Session
 
 BLOCK = 64
@@ -17,16 +20,18 @@ BLOCK = 64
 
 @torch.inference_mode()
 def score(
-    loaded: LoadedFormula, messages: Conversation, continuation: str, block: int = BLOCK
+    loaded: LoadedFormula, messages: Conversation, continuation: str, max_new_tokens: int, block: int = BLOCK
 ) -> tuple[list[int], Tensor]:
     """The tokens of `continuation` and the log-probability (nats) of each under the formula, `[tokens]`.
 
+    `max_new_tokens` is the longest length that constraints reckon with, or that of the text where it is longer.
     Raises PromptError when the text does not fit into a term's context.
     """
     tokens = loaded.tokenizer.encode([continuation], start=False)
     contexts = loaded.contexts(messages)
     rows: dict[Term, Row] = {}
-    states = {leaf: scorer.begin(messages) for leaf, scorer in loaded.scorers.items()}
+    most = max(loaded.most_tokens(contexts, max_new_tokens), len(tokens))
+    states = {leaf: scorer.begin(messages, most) for leaf, scorer in loaded.scorers.items()}
     try:
         for leaf in loaded.plan.speakers:
             rows[leaf] = loaded.sessions[leaf].open()
@@ -35,7 +40,8 @@ def score(
             part = tokens[start : start + block]
             read = tokens[start - 1 : start - 1 + len(part)]
             text = Text(states, tokens[: start + len(part) - 1], start)
-            found.append(_block(loaded, rows, dict.fromkeys(rows, read), text, part))
+            is_impossible = bool(torch.cat(found).isneginf().any())
+            found.append(_block(loaded, rows, dict.fromkeys(rows, read), text, part, is_impossible))
     finally:
         for leaf, row in rows.items():
             loaded.sessions[leaf].close(row)
@@ -50,8 +56,12 @@ def _block(
     read: Mapping[Term, Sequence[int]],
     text: Text,
     tokens: Sequence[int],
+    is_impossible: bool = False,
 ) -> Tensor:
-    """The log-probabilities of `tokens`, which go on from `text.first`, after the rows have read `read`."""
+    """The log-probabilities of `tokens`, which go on from `text.first`, after the rows have read `read`.
+
+    Of a text that `is_impossible` already nothing may be left to say; then they are `-inf`, too.
+    """
     logits: dict[Session, Mapping[Row, Tensor]] = {}
     for session in dict.fromkeys(loaded.sessions[leaf] for leaf in rows):
         mine = {row: read[leaf] for leaf, row in rows.items() if loaded.sessions[leaf] is session}
@@ -60,5 +70,23 @@ def _block(
     for leaf, row in rows.items():
         scores[leaf] = logits[loaded.sessions[leaf]][row][:, : loaded.vocabulary_size].to(loaded.device)
     scores = add_biases(loaded.plan, loaded.scorers, scores, [text])
-    logprobs = loaded.plan.logprobs(scores, text.positions)
+    try:
+        logprobs = loaded.plan.logprobs(scores, text.positions)
+    except DecodingError:
+        return _until_impossible(loaded.plan, scores, text.positions, tokens, is_impossible)
     return logprobs.gather(1, torch.tensor(tokens, device=logprobs.device)[:, None]).squeeze(1)
+
+
+def _until_impossible(
+    plan: Plan, scores: Mapping[Term, Tensor], positions: Sequence[int], tokens: Sequence[int], is_impossible: bool
+) -> Tensor:
+    """The same, position by position, as long as the text is possible.
+
+    Raises DecodingError where it is and yet no token is possible.
+    """
+    found: list[float] = []
+    for row, (position, token) in enumerate(zip(positions, tokens, strict=True)):
+        is_impossible = is_impossible or -inf in found
+        mine = {leaf: each[row : row + 1] for leaf, each in scores.items()}
+        found.append(-inf if is_impossible else float(plan.logprobs(mine, [position])[0, token]))
+    return torch.tensor(found)

@@ -121,8 +121,11 @@ class Scorer(ABC):
     notes: tuple[str, ...] = ()
     """Sentences a user should read."""
 
-    def begin(self, messages: Sequence[Message]) -> Any:
-        """What is remembered of a text that answers `messages`; it is given back with every question."""
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> Any:
+        """What is remembered of a text that answers `messages`; it is given back with every question.
+
+        `most` is the most tokens that the text may have, if that is known.
+        """
         return None
 
     @abstractmethod

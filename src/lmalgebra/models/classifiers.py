@@ -65,7 +65,7 @@ class TextClassifier(Scorer):
         self._reads_all = reads_all
         self._known: OrderedDict[str, float] = OrderedDict()
 
-    def begin(self, messages: Sequence[Message]) -> str:
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> str:
         """What is read before the answer."""
         return "\n".join(message["content"] for message in messages) if self._reads_all else ""
 
