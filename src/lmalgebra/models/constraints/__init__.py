@@ -14,10 +14,15 @@ __all__ = ["open_constraint"]
 def open_constraint(description: Constraint, model: LanguageModel, ends: frozenset[int]) -> Scorer:
     """The constraint of a description over the tokens of `model`; a text ends with one of `ends`.
 
-    Raises VoiceError when it cannot be followed.
+    Raises ModelError or VoiceError when it cannot be followed with these tokens, MissingExtraError when what it needs
+    is not installed.
     """
-    if isinstance(description, Forbidden | Required):
-        raise VoiceError(f"A {type(description).__name__} cannot be used yet.", "Use another constraint.")
+    if isinstance(description, Forbidden):
+        from lmalgebra.models.constraints.forbid import ForbidScorer
+
+        return ForbidScorer(description, model, ends)
+    if isinstance(description, Required):
+        raise VoiceError("Required words cannot be used yet.", "Use another constraint.")
     from lmalgebra.models.constraints.grammar import GrammarScorer
 
     return GrammarScorer(description, model, ends)
