@@ -5,7 +5,6 @@ it, renormalised over the tokens that it allows; drafts included, since what is 
 """
 
 from lmalgebra.algebra import Constraint, Forbidden, Required
-from lmalgebra.errors import VoiceError
 from lmalgebra.models.base import LanguageModel, Scorer
 
 __all__ = ["open_constraint"]
@@ -22,7 +21,9 @@ def open_constraint(description: Constraint, model: LanguageModel, ends: frozens
 
         return ForbidScorer(description, model, ends)
     if isinstance(description, Required):
-        raise VoiceError("Required words cannot be used yet.", "Use another constraint.")
+        from lmalgebra.models.constraints.require import RequireScorer
+
+        return RequireScorer(description, model, ends)
     from lmalgebra.models.constraints.grammar import GrammarScorer
 
     return GrammarScorer(description, model, ends)
