@@ -106,7 +106,7 @@ class Fleeting(Scorer):
         self.followed: set[int] = set()
         self.begun, self.longest = 0, longest
 
-    def begin(self, messages: Sequence[Message]) -> int:
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> int:
         self.begun += 1
         self.followed.add(self.begun)
         return self.begun

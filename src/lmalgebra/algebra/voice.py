@@ -22,7 +22,7 @@ from lmalgebra.errors import VoiceError
 
 MODEL_KEYS = ("source", "engine", "dtype", "device", "quantization")
 TERM_KEYS = ("system", "prefix", "chat_template", "template", "adapter")
-PLACE_KEYS = ("classifier",)
+PLACE_KEYS = ("classifier", "json_schema", "grammar")
 """Keys of terms that are no language models whose value may be a path."""
 
 RELATIVE = ("./", "../")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.algebra.bias import classifier
+from lmalgebra.algebra.constraint import forbid, grammar, json_schema, regex, require
 from lmalgebra.algebra.describe import Model
 from lmalgebra.algebra.formula import Term
 from lmalgebra.algebra.parse import parse
@@ -21,6 +22,11 @@ from lmalgebra.errors import DecodingError, FormulaError, VoiceError
 
 BIASES: dict[str, tuple[Callable[..., Term], tuple[str, ...]]] = {
     "classifier": (classifier, ("label", "sign", "top_k", "reads")),
+    "json_schema": (json_schema, ()),
+    "regex": (regex, ()),
+    "grammar": (grammar, ()),
+    "require": (require, ("ordered", "inflections")),
+    "forbid": (forbid, ()),
 }
 """Terms that are no language models, by the key that tells them, with the other keys that each may have."""
 
@@ -94,7 +100,7 @@ class _File:
         make, keys = BIASES[kind]
         self._known_keys(title, table, (kind, *keys))
         values = dict(table)
-        if kind in PLACE_KEYS:
+        if kind in PLACE_KEYS and not isinstance(values[kind], dict | bool):
             values[kind] = self._resolved(self._text(f"{kind} of {title}", values[kind]))
         try:
             return make(values.pop(kind), name=name, **values)

@@ -155,7 +155,7 @@ class ComposedVoice:
 
         Raises PromptError when either is empty or both are longer than the context.
         """
-        tokens, logprobs = score(self.loaded, conversation(prompt), continuation)
+        tokens, logprobs = score(self.loaded, conversation(prompt), continuation, self.settings.max_new_tokens)
         pieces = tuple(self.loaded.tokenizer.decode([token]) for token in tokens)
         return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
 
@@ -171,14 +171,16 @@ class ComposedVoice:
         chosen_reference(self.plan, reference)  # before anything is said
         if continuation is None:
             chosen = _for_one_sample(self.settings, settings)
-            tokens = self.generate(prompt, **settings | {"samples": 1}).samples[0].tokens
-            return explain_text(self.loaded, prompt, tokens, reference, {key: getattr(chosen, key) for key in SAMPLING})
+            tokens: Sequence[int] = self.generate(prompt, **settings | {"samples": 1}).samples[0].tokens
+            sampling = {key: getattr(chosen, key) for key in SAMPLING}
+            return explain_text(self.loaded, prompt, tokens, chosen.max_new_tokens, reference, sampling)
         if settings:
             raise DecodingError(
                 f"A continuation that is given is not sampled, so {', '.join(settings)} would change nothing.",
                 "Leave out the one or the other.",
             )
-        return explain_text(self.loaded, prompt, text_tokens(self.loaded, continuation), reference)
+        tokens = text_tokens(self.loaded, continuation)
+        return explain_text(self.loaded, prompt, tokens, self.settings.max_new_tokens, reference)
 
     def chat(self, **settings: Any) -> "Chat":
         """A conversation with memory; each term keeps its own system prompt."""

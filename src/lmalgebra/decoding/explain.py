@@ -74,12 +74,12 @@ class Explainer:
             self._plans[terms] = plans.setdefault(plan.simplified, plan)  # what is equal is computed once
 
     @torch.inference_mode()
-    def explain(self, messages: Conversation, tokens: Sequence[int]) -> list[Movement]:
-        """What moved each of `tokens`, said after `messages`.
+    def explain(self, messages: Conversation, tokens: Sequence[int], max_new_tokens: int) -> list[Movement]:
+        """What moved each of `tokens`, said after `messages`; `max_new_tokens` is as in `read_text`.
 
         Raises PromptError when they do not fit into a term's context, DecodingError where the formula has no token.
         """
-        with closing(read_text(self._loaded, messages, tokens)) as blocks:
+        with closing(read_text(self._loaded, messages, tokens, max_new_tokens)) as blocks:
             return [movement for block in blocks for movement in self._movements(block)]
 
     def _movements(self, block: Block) -> list[Movement]:

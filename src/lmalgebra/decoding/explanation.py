@@ -108,16 +108,17 @@ def explain_text(
     loaded: LoadedFormula,
     prompt: str | Sequence[Message],
     tokens: Sequence[int],
+    max_new_tokens: int,
     reference: str | None = None,
     sampling: Mapping[str, Any] | None = None,
 ) -> Explanation:
     """What moved each of `tokens`, said after `prompt`; see Explanation and `decoding.explain`.
 
-    Raises DecodingError for a reference that is none, or where the formula has no token, and PromptError for a text
+    `max_new_tokens` is as in `read_text`. Raises DecodingError for a reference that is none, or where the formula has no token, and PromptError for a text
     that does not fit.
     """
     explainer = Explainer(loaded, chosen_reference(loaded.plan, reference))
-    moved = explainer.explain(conversation(prompt), tokens)
+    moved = explainer.explain(conversation(prompt), tokens, max_new_tokens)
     return Explanation(
         prompt,
         str(loaded.plan.formula),

@@ -46,9 +46,10 @@ class LoadedFormula:
         needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
 
-    def begin_states(self, messages: Conversation) -> dict[Formula, Any]:
-        """What the terms that are no language models, and the rules of steering, remember of a new text."""
-        return {part: each.begin(messages) for part, each in self._remembering()}
+    def begin_states(self, messages: Conversation, most: int) -> dict[Formula, Any]:
+        """What the terms that are no language models, and the rules of steering, remember of a new text of at most so
+        many tokens."""
+        return {part: each.begin(messages, most) for part, each in self._remembering()}
 
     def end_states(self, states: Mapping[Formula, Any]) -> None:
         """They forget it."""

@@ -68,13 +68,13 @@ class GrowingSample:
         self.loaded, self.request, self.number = loaded, request, number
         self.seed = request.settings.seed + number
         self.rows, self.contexts = dict(rows), contexts
-        self.states = loaded.begin_states(request.messages)
         self.randomness = Randomness(self.seed, request.messages)
         self.text = GrowingText(loaded.tokenizer.stream(), request.settings.stop)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
         self.said = 0
         self.most = loaded.most_tokens(contexts, request.settings.max_new_tokens)
+        self.states = loaded.begin_states(request.messages, self.most)
         self._can_draft = loaded.can_draft(contexts, self.most)
         self.known = dict(scores)
         self._read = dict.fromkeys(rows, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,8 @@ from lmalgebra.algebra import Formula, Term
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
-from lmalgebra.errors import PromptError
+from lmalgebra.decoding.plan import Plan
+from lmalgebra.errors import DecodingError, PromptError
 from lmalgebra.models.base import Row, Session
 
 BLOCK = 64
@@ -29,16 +31,18 @@ class Block(NamedTuple):
 
 @torch.inference_mode()
 def score(
-    loaded: LoadedFormula, messages: Conversation, continuation: str, block: int = BLOCK
+    loaded: LoadedFormula, messages: Conversation, continuation: str, max_new_tokens: int, block: int = BLOCK
 ) -> tuple[list[int], Tensor]:
     """The tokens of `continuation` and the log-probability (nats) of each under the formula, `[tokens]`.
 
-    Raises PromptError when the text does not fit into a term's context.
+    For `max_new_tokens` see `read_text`. Raises PromptError when the text does not fit into a term's context.
     """
     tokens = text_tokens(loaded, continuation)
-    with closing(read_text(loaded, messages, tokens, block)) as blocks:
-        found = [chosen(loaded.plan.logprobs(part.scores, part.positions), part.tokens) for part in blocks]
-    return tokens, torch.cat(found)
+    found: list[float] = []
+    with closing(read_text(loaded, messages, tokens, max_new_tokens, block)) as blocks:
+        for part in blocks:
+            found += _logprobs(loaded.plan, part, is_impossible=-inf in found)
+    return tokens, torch.tensor(found)
 
 
 def text_tokens(loaded: LoadedFormula, continuation: str) -> list[int]:
@@ -49,15 +53,17 @@ def text_tokens(loaded: LoadedFormula, continuation: str) -> list[int]:
 
 
 def read_text(
-    loaded: LoadedFormula, messages: Conversation, tokens: Sequence[int], block: int = BLOCK
+    loaded: LoadedFormula, messages: Conversation, tokens: Sequence[int], max_new_tokens: int, block: int = BLOCK
 ) -> Iterator[Block]:
     """The blocks of a text of `tokens` after `messages`; its rows are closed however this ends.
 
+    `max_new_tokens` is the longest length that constraints reckon with, or that of the text where it is longer.
     Raises PromptError when the text does not fit into a term's context.
     """
     contexts = loaded.contexts(messages)
     rows: dict[Term, Row] = {}
-    states = loaded.begin_states(messages)
+    most = max(loaded.most_tokens(contexts, max_new_tokens), len(tokens))
+    states = loaded.begin_states(messages, most)
     try:
         for leaf in loaded.plan.speakers:
             rows[leaf] = loaded.sessions[leaf].open()
@@ -95,3 +101,21 @@ def _block(
     for leaf, row in rows.items():
         scores[leaf] = logits[loaded.sessions[leaf]][row][:, : loaded.vocabulary_size].to(loaded.device)
     return Block(tokens, text.positions, add_biases(loaded, loaded.plan, scores, [text]))
+
+
+def _logprobs(plan: Plan, block: Block, is_impossible: bool) -> list[float]:
+    """The log-probabilities of the block's tokens; `-inf` from where on the text cannot be.
+
+    Of a text that `is_impossible` already nothing may be left to say. Raises DecodingError where it is possible and
+    yet no token is.
+    """
+    try:
+        found: list[float] = chosen(plan.logprobs(block.scores, block.positions), block.tokens).tolist()
+        return found
+    except DecodingError:
+        found = []
+    for row, (position, token) in enumerate(zip(block.positions, block.tokens, strict=True)):
+        is_impossible = is_impossible or -inf in found
+        mine = {leaf: each[row : row + 1] for leaf, each in block.scores.items()}
+        found.append(-inf if is_impossible else float(plan.logprobs(mine, [position])[0, token]))
+    return found

@@ -36,9 +36,9 @@ class Steering:
     def __init__(self, rule: Steered, gauge: Scorer) -> None:
         self._rule, self._gauge = rule, gauge
 
-    def begin(self, messages: Sequence[Message]) -> Course:
-        """The course of a text that answers `messages`."""
-        return Course(self._gauge.begin(messages))
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> Course:
+        """The course of a text that answers `messages`; `most` is as in `Scorer.begin`."""
+        return Course(self._gauge.begin(messages, most))
 
     def end(self, course: Course) -> None:
         """The text is finished or given up."""

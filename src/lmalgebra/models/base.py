@@ -162,8 +162,11 @@ class Scorer(ABC):
     notes: tuple[str, ...] = ()
     """Sentences a user should read."""
 
-    def begin(self, messages: Sequence[Message]) -> Any:
-        """What is remembered of a text that answers `messages`; it is given back with every question."""
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> Any:
+        """What is remembered of a text that answers `messages`; it is given back with every question.
+
+        `most` is the most tokens that the text may have, if that is known.
+        """
         return None
 
     @abstractmethod
@@ -246,6 +249,13 @@ class Tokenizer(ABC):
     @abstractmethod
     def stream(self) -> TextStream:
         """A fresh `TextStream`."""
+
+    def piece(self, token: int) -> bytes:
+        """What a token says, in bytes, which may be a part of a character; nothing for a control token.
+
+        Raises ModelError where this cannot be known, which constraints need.
+        """
+        raise ModelError("This tokenizer does not say which bytes a token has, which a constraint needs to know.")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class CausalClassifier(Scorer):
         self._value_of_nothing: Tensor | None = None
         self.notes = session.notes
 
-    def begin(self, messages: Sequence[Message]) -> Reading:
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> Reading:
         """The conversation may fill half of the context; of a longer one the end is read."""
         said = "\n".join(message["content"] for message in messages) if self._reads_all else ""
         before = self._classifier.as_tokenizer.encode([Quoted(said)])

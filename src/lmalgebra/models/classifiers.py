@@ -53,7 +53,7 @@ class TextClassifier(Scorer):
         self._logprobs, self._tokenizer, self._ends = logprobs, tokenizer, ends
         self._reads_all = reads_all
 
-    def begin(self, messages: Sequence[Message]) -> str:
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> str:
         """What is read before the answer."""
         return "\n".join(message["content"] for message in messages) if self._reads_all else ""
 

@@ -85,7 +85,6 @@ class GGUFTokenizer(Tokenizer):
         return "" if token < 0 else self._api.llama_vocab_get_text(self._vocabulary, token).decode(errors="replace")
 
     def piece(self, token: int, room: int = 64) -> bytes:
-        """What a token says, in bytes; nothing for a control token."""
         buffer = ctypes.create_string_buffer(room)
         size = self._api.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
         return buffer.raw[:size] if size >= 0 else self.piece(token, -size)

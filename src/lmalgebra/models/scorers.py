@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lmalgebra.algebra import Bias, Classifier
+from lmalgebra.algebra import Bias, Classifier, Constraint
 from lmalgebra.errors import VoiceError
 from lmalgebra.models.base import LanguageModel, Scorer
 from lmalgebra.models.loaded_classifiers import LoadedClassifiers
@@ -22,8 +22,12 @@ class Scorers:
         """
         if isinstance(description, Classifier):
             return self.classifiers.open(description, model, ends)
+        if isinstance(description, Constraint):
+            from lmalgebra.models.constraints import open_constraint
+
+            return open_constraint(description, model, ends)
         kind = type(description).__name__
-        raise VoiceError(f"A term of the kind {kind} cannot be used here.", "Use a classifier.")
+        raise VoiceError(f"A term of the kind {kind} cannot be used here.", "Use a classifier or a constraint.")
 
     def clear(self) -> None:
         """Let go of what is loaded; terms that use it keep it."""

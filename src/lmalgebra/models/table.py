@@ -187,6 +187,9 @@ class TableTokenizer(Tokenizer):
     def stream(self) -> TextStream:
         return _TableStream(self)
 
+    def piece(self, token: int) -> bytes:
+        return b"" if token in self.end_tokens else self._pieces[token].encode()
+
 
 class _TableStream(TextStream):
     def __init__(self, tokenizer: TableTokenizer) -> None:

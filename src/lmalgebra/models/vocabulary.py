@@ -109,6 +109,15 @@ class HuggingFaceTokenizer(Tokenizer):
     def stream(self) -> TextStream:
         return _HuggingFaceStream(self._tokenizer)
 
+    def piece(self, token: int) -> bytes:
+        return self._pieces.get(token, b"")
+
+    @cached_property
+    def _pieces(self) -> Mapping[int, bytes]:
+        from lmalgebra.models.pieces import pieces
+
+        return pieces(self._tokenizer, self._source)
+
 
 class _HuggingFaceStream(TextStream):
     """Text by `DecodeStream`, which waits for whole characters; the last may stay unfinished."""
