@@ -27,7 +27,8 @@ SYSTEM_PROMPTS = {
 def chosen_voice(file: Path | None, formula: str | None, model: str | None, **places: str | None) -> "Voice":
     """The voice of `file`, or the built-in one, over `model` and with `formula` where they are given.
 
-    `places` are the dtype, device, engine and quantization of every model. Raises VoiceError and FormulaError.
+    `places` are the dtype, device, engine and quantization of every model that runs here, where any does. Raises
+    VoiceError and FormulaError.
     """
     from lmalgebra.algebra import load_voice
 
@@ -36,7 +37,8 @@ def chosen_voice(file: Path | None, formula: str | None, model: str | None, **pl
         voice = _over_model(voice, model)
     given = {key: value for key, value in places.items() if value is not None}
     if given:
-        voice = with_models(voice, [replace(each, **given) for each in voice.models])
+        here = [each for each in voice.models if not each.is_remote] or voice.models  # which refuse, if all are remotes
+        voice = with_models(voice, [replace(each, **given) if each in here else each for each in voice.models])
     return voice if formula is None else with_formula(voice, formula)
 
 
