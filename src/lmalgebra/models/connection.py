@@ -22,6 +22,10 @@ from lmalgebra.errors import ModelError
 CONNECTIONS = 16
 """Questions that are asked at once; more wait."""
 
+KEPT_OPEN = 2
+"""Connections that stay open between questions, by plain http; by https, where they are dear to open, all do.
+llama.cpp's server lends each a thread for as long, and what comes in beyond its threads waits 5 s."""
+
 ATTEMPTS = 5
 """How often a question is asked in all, where a failure may pass."""
 
@@ -58,7 +62,8 @@ class Connection:
 
     def __init__(self, address: str, key_env: str = "") -> None:
         self.address, self.key_env = address.rstrip("/"), key_env
-        limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        kept = CONNECTIONS if self.address.startswith("https") else KEPT_OPEN
+        limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=kept)
         try:
             httpx2.URL(self.address)
             client = httpx2.AsyncClient(timeout=httpx2.Timeout(TIMEOUT, connect=10, pool=None), limits=limits)
