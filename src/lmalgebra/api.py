@@ -15,31 +15,38 @@ class Models:
     """Loads each set of weights once, however many terms and voices name it. `report` hears of what takes time."""
 
     def __init__(self, report: Callable[[str], None] = lambda sentence: None) -> None:
-        self._loaded: dict[tuple[str, ...], LanguageModel] = {}
+        self._loaded: dict[tuple[str | int, ...], LanguageModel] = {}
         self._loading = Lock()  # several threads may ask at once
         self._scorers = Scorers(report)
         self.report = report
 
     def __call__(self, model: Model) -> LanguageModel:
         """The loaded model of a description. Raises ModelError."""
-        from lmalgebra.models.loading import load
-
         with self._loading:
             if model.weights not in self._loaded:
-                self._loaded[model.weights] = load(
-                    model.source,
-                    engine=model.engine,
-                    dtype=model.dtype,
-                    device=model.device,
-                    quantization=model.quantization,
-                    report=self.report,
-                )
+                self._loaded[model.weights] = self._open(model)
             return self._loaded[model.weights]
 
     def scorer(self, description: Bias, model: LanguageModel, ends: frozenset[int]) -> Scorer:
         """The classifier or constraint of a description, over the tokens of `model`; see `models.scorers`."""
         with self._loading:
             return self._scorers(description, model, ends)
+
+    def _open(self, model: Model) -> LanguageModel:
+        if model.is_remote:
+            from lmalgebra.models.remote import open_remote
+
+            return open_remote(model, self.report)
+        from lmalgebra.models.loading import load
+
+        return load(
+            model.source,
+            engine=model.engine,
+            dtype=model.dtype,
+            device=model.device,
+            quantization=model.quantization,
+            report=self.report,
+        )
 
     def unload(self) -> None:
         """Let go of all weights; voices that use them keep them."""

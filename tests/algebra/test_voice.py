@@ -64,6 +64,32 @@ def test_terms_and_models_come_from_the_formula_and_extras_are_kept(tmp_path):
     assert os.listdir(tmp_path) == ["voice.toml"]
 
 
+def test_a_remote_is_saved_and_read_back(tmp_path):
+    remote = Model("http://127.0.0.1:8080/v1", "there", tokenizer="toy", served="it", key_env="KEY", top_logprobs=100)
+    voice = Voice(remote.term(name="a", prefix="") + Model("https://x.org/v1", tokenizer="toy").term(name="b"))
+    assert voice.to_dict()["models"] == {
+        "there": {
+            "source": "http://127.0.0.1:8080/v1",
+            "tokenizer": "toy",
+            "served": "it",
+            "key_env": "KEY",
+            "top_logprobs": 100,
+        },
+        "x_org": {"source": "https://x.org/v1", "tokenizer": "toy"},
+    }
+    save_voice(voice, tmp_path / "voice.toml")
+    assert load_voice(tmp_path / "voice.toml") == voice
+
+
+def test_a_tokenizer_beside_the_voice_file_is_found_there(tmp_path):
+    place = tmp_path / "voice.toml"
+    remote = '[models.m]\nsource = "http://x/v1"\ntokenizer = "./t.gguf"\n'
+    place.write_text(f'formula = "base"\n{remote}[terms.base]\n')
+    assert load_voice(place).models[0].tokenizer == str(tmp_path / "t.gguf")
+    text = dump_voice(Voice(Model("http://x/v1", tokenizer="../t").term(name="t")))
+    assert tomllib.loads(text)["models"]["x"]["tokenizer"] == os.path.abspath("../t")
+
+
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
@@ -129,6 +155,19 @@ REFUSED = [
     ('formula = "base"', "the voice: no model is declared."),
     (SOUND.replace('"base"', "3"), "the voice: formula is 3, a number; text was expected."),
     (SOUND + "sytem = 'x'", "the voice: [terms.base] has no key 'sytem'. Did you mean 'system'?"),
+    (
+        SOUND + '[models.m]\nsource = "http://x/v1"',
+        "the voice: [models.m]: A remote needs a tokenizer. Give tokenizer = ",
+    ),
+    (
+        SOUND + '[models.m]\nsource = "http://x/v1"\ntokenizer = "t"\ntop_logprobs = "5"',
+        "the voice: [models.m]: top_logprobs='5' of a model is no number of tokens. Give 1 or more.",
+    ),
+    (
+        SOUND + '[models.m]\nsource = "x"\nkey_env = "K"',
+        "the voice: [models.m]: key_env='K' is given for a model that is no remote, which has none. Leave it out: it "
+        "is for remotes.",
+    ),
     (SOUND + "system = 3", "the voice: system of [terms.base] is 3, a number; text was expected."),
     (
         SOUND + "model = 'smal'",

@@ -4,8 +4,9 @@ The weights are drawn large, so that who attends to whom changes the logits by f
 `test_architectures.py` shows it.
 """
 
+import atexit
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
@@ -34,12 +35,16 @@ from transformers import (
 )
 
 from lmalgebra.models.base import Session
+from lmalgebra.models.connection import Connection
+from lmalgebra.models.endpoint import Endpoint, EndpointSession
 from lmalgebra.models.llamacpp import GGUFModel, LlamaCppSession
 from lmalgebra.models.loading import session_of
 from lmalgebra.models.native import has_compiler
 from lmalgebra.models.quantized import quantize_linears
-from lmalgebra.models.table import TableModel, TableSession
+from lmalgebra.models.table import TableModel, TableSession, TableTokenizer
+from lmalgebra.models.token_names import TokenNames
 from lmalgebra.models.transformers import plain_logits
+from toy_server import ToyServer, serving
 
 VOCABULARY = 61
 CONTEXT = 1024
@@ -91,9 +96,12 @@ QUANTIZED = {"llama, int4": "llama"}
 LLAMA_CPP = ("llama.cpp",) if find_spec("llama_cpp") else ()
 """The engine 'llamacpp', where it is installed."""
 
+REMOTE = ("remote",)
+"""A server of the table that tells of every token."""
+
 CACHED_NAMES = (*CONFIGS, *COMPILED, *QUANTIZED)
 BOUNDED_NAMES = ("table", *LLAMA_CPP, *CACHED_NAMES)
-NAMES = (*BOUNDED_NAMES, *RECOMPUTED)
+NAMES = (*BOUNDED_NAMES, *REMOTE, *RECOMPUTED)
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ def backend(name: str) -> Backend:
     """The backend called `name`. Each of its sessions is over a fresh copy of one model, as after loading."""
     if name == "table":
         return _table()
+    if name in REMOTE:
+        return _remote()
     if name in LLAMA_CPP:
         return _llama_cpp()
     model = tiny_model((CONFIGS | RECOMPUTED)[(COMPILED | QUANTIZED).get(name, name)]())
@@ -140,12 +150,13 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
         if isinstance(module, PreTrainedModel) and module.base_model is module:
             count()
 
-    ask, decode = TableModel.logprobs, LlamaCppSession._decode
+    ask, decode, hear = TableModel.logprobs, LlamaCppSession._decode, EndpointSession._logits
     hook = nn.modules.module.register_module_forward_hook(count_trunk)
     try:
         with monkeypatch.context() as patch:
             patch.setattr(TableModel, "logprobs", lambda table, context: count() or ask(table, context))
             patch.setattr(LlamaCppSession, "_decode", lambda session, *given: (decode(session, *given), count())[0])
+            patch.setattr(EndpointSession, "_logits", lambda session, told: count() or hear(session, told))
             yield
     finally:
         hook.remove()
@@ -170,13 +181,28 @@ def with_own_attention(model: PreTrainedModel) -> PreTrainedModel:
     return plain
 
 
+TABLE = TableModel(pieces=(*map(str, range(VOCABULARY - 1)), "<end>"))
+
+
 def _table() -> Backend:
-    table = TableModel(pieces=(*map(str, range(VOCABULARY - 1)), "<end>"))
+    return Backend("table", lambda max_cache_tokens=None: TableSession(TABLE, CONTEXT, max_cache_tokens), _table_logits)
 
-    def logits(tokens: Sequence[int]) -> Tensor:
-        return torch.stack([table.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
 
-    return Backend("table", lambda max_cache_tokens=None: TableSession(table, CONTEXT, max_cache_tokens), logits)
+def _table_logits(tokens: Sequence[int]) -> Tensor:
+    return torch.stack([TABLE.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
+
+
+def _remote() -> Backend:
+    until_exit = ExitStack()
+    atexit.register(until_exit.close)
+    server = until_exit.enter_context(serving(ToyServer(TABLE)))
+    names = TokenNames(TableTokenizer(TABLE))
+
+    def new_session() -> Session:
+        endpoint = Endpoint(Connection(server.address), names, "toy", VOCABULARY, sends_ids=True)
+        return EndpointSession(endpoint, CONTEXT)
+
+    return Backend("remote", new_session, _table_logits)
 
 
 def _llama_cpp() -> Backend:

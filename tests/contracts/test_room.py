@@ -1,7 +1,7 @@
 """Space for rows: taken when they begin, given back when they end, and refused without harm when there is none."""
 
 import pytest
-from backends import BOUNDED_NAMES, NAMES, RECOMPUTED, backend, interrupted
+from backends import BOUNDED_NAMES, NAMES, RECOMPUTED, REMOTE, backend, interrupted
 from followed import Followed, some_tokens
 
 from lmalgebra.errors import CacheFullError, ModelError
@@ -98,7 +98,7 @@ def test_room_beyond_the_context_is_not_counted(rows):
 @pytest.mark.parametrize("name", NAMES)
 def test_only_a_session_with_a_bound_says_how_much_room_is_left(name):
     unbounded = backend(name).new_session()
-    assert (unbounded.room_left is None) == (name in ("table", *RECOMPUTED))
+    assert (unbounded.room_left is None) == (name in ("table", *REMOTE, *RECOMPUTED))
     if name in BOUNDED_NAMES:
         assert backend(name).new_session(max_cache_tokens=BOUND).room_left == BOUND
 

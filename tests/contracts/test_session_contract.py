@@ -270,5 +270,5 @@ def test_room_that_rows_left_is_used_for_longer_ones(three_rows):
 
 def test_every_kind_of_session_is_in_the_contract():
     kinds = {type(backend(name).new_session()).__name__ for name in NAMES}
-    known = {"TableSession", "TransformersSession", "RecomputeSession"}
+    known = {"TableSession", "TransformersSession", "RecomputeSession", "EndpointSession"}
     assert kinds == (known | {"LlamaCppSession"} if LLAMA_CPP else known)

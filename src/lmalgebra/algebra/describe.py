@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from lmalgebra.algebra.formula import Description, Term
 from lmalgebra.algebra.naming import model_name, term_name
+from lmalgebra.algebra.remote import LOCAL_KEYS, REMOTE_KEYS, TOP_LOGPROBS, check_address, host_of, is_remote
 from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import VoiceError
 
@@ -19,7 +20,13 @@ class Model:
 
     `source` is a catalogue name, a hub id, a folder or a .gguf file; `name` labels the model in a voice file.
     `engine`, `dtype` and `device` may be left to "auto"; `quantization` "int4" rounds the weights to four bits each.
-    Raises VoiceError for an empty source, and for a dtype or quantization that is not known.
+
+    For a remote, `source` is the http address of a server. `tokenizer` then names a model whose vocabulary it has,
+    `served` is the server's own name for the model (left out where it serves one), `key_env` the environment variable
+    that holds the key, and `top_logprobs` how many of the likeliest tokens it is asked for at each position.
+
+    Raises VoiceError for an empty source, for a dtype or quantization that is not known, and for what only a remote or
+    only other models can have.
     """
 
     source: str
@@ -28,24 +35,56 @@ class Model:
     dtype: str = "auto"
     device: str = "auto"
     quantization: str = "none"
+    tokenizer: str = ""
+    served: str = ""
+    key_env: str = ""
+    top_logprobs: int = TOP_LOGPROBS
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "top_logprobs":
+                self._check_count(value)
+                continue
             if not isinstance(value, str):
                 raise VoiceError(f"{field.name}={shown(value)} of a model is not text.", "Put it in quotes.")
-            if not value.strip() and field.name != "name":
+            if not value.strip() and field.default != "":
                 raise VoiceError(f"The {field.name} of a model is empty.", _EMPTY_HINTS[field.name])
         for key, known in (("dtype", DTYPES), ("quantization", QUANTIZATIONS)):
             if getattr(self, key) not in known:
                 raise VoiceError(f"{key}={getattr(self, key)!r} is not known.", f"Known: {', '.join(known)}.")
+        if self.is_remote:
+            check_address(self.source)
+            if not self.tokenizer.strip():
+                raise VoiceError("A remote needs a tokenizer.", _TOKENIZER_HINT)
+        self._refuse_what_does_not_apply()
         if not self.name:
-            object.__setattr__(self, "name", model_name(self.source))
+            name = (self.served or host_of(self.source)) if self.is_remote else self.source
+            object.__setattr__(self, "name", model_name(name))
 
     @property
-    def weights(self) -> tuple[str, ...]:
+    def is_remote(self) -> bool:
+        """Whether another program serves it at an http address."""
+        return is_remote(self.source)
+
+    @property
+    def weights(self) -> tuple[str | int, ...]:
         """What decides which weights load; models that agree here load once, whatever their names."""
-        return (self.source, self.engine, self.dtype, self.device, self.quantization)
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name != "name")
+
+    def _check_count(self, count: object) -> None:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise VoiceError(f"top_logprobs={shown(count)} of a model is no number of tokens.", "Give 1 or more.")
+
+    def _refuse_what_does_not_apply(self) -> None:
+        kind, hint = "model that is no remote", "Leave it out: it is for remotes."
+        if self.is_remote:
+            kind, hint = "remote", "Leave it out: its server decides."
+        refused = LOCAL_KEYS if self.is_remote else REMOTE_KEYS
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in refused and value != field.default:
+                raise VoiceError(f"{field.name}={shown(value)} is given for a {kind}, which has none.", hint)
 
     def term(
         self,
@@ -100,6 +139,8 @@ class ModelTerm(Description):
         if getattr(self, one) is not None and getattr(self, other) is not None:
             raise VoiceError(f"A term cannot have both {one} and {other}: {reason}.", f"Keep {one} or {other}.")
 
+
+_TOKENIZER_HINT = 'Give tokenizer = "...", a model of its vocabulary, in Python or a voice file.'
 
 _EMPTY_HINTS = {
     "source": "Give a catalogue name, a hub id, a folder or a .gguf file.",

@@ -16,11 +16,12 @@ from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import Formula, Term
 from lmalgebra.algebra.mass import check
 from lmalgebra.algebra.parse import parse
+from lmalgebra.algebra.remote import LOCAL_KEYS, REMOTE_KEYS
 from lmalgebra.algebra.settings import GenerationSettings
 from lmalgebra.algebra.weights import shown
 from lmalgebra.errors import VoiceError
 
-MODEL_KEYS = ("source", "engine", "dtype", "device", "quantization")
+MODEL_KEYS = ("source", *LOCAL_KEYS, *REMOTE_KEYS)
 TERM_KEYS = ("system", "prefix", "chat_template", "template", "adapter")
 PLACE_KEYS = ("classifier", "json_schema", "grammar")
 """Keys of terms that are no language models whose value may be a path."""
@@ -160,10 +161,13 @@ temperature = 1.0         # 0 is greedy
 """
 
 
-def _model_table(model: Model) -> dict[str, str]:
-    plain = Model(model.source)
-    changed = {key: getattr(model, key) for key in MODEL_KEYS[1:] if getattr(model, key) != getattr(plain, key)}
-    return {"source": _absolute(model.source)} | changed
+def _model_table(model: Model) -> dict[str, str | int]:
+    table: dict[str, str | int] = {"source": _absolute(model.source)}
+    for key in fields(model):
+        value = getattr(model, key.name)
+        if key.name in MODEL_KEYS[1:] and value != key.default:
+            table[key.name] = _absolute(value) if key.name == "tokenizer" else value
+    return table
 
 
 def _absolute(place: str) -> str:

@@ -76,9 +76,12 @@ class _File:
         self._known_keys(title, table, MODEL_KEYS)
         if "source" not in table:
             raise self._error(f"{title} has no source.", 'Add source = "...": a name, hub id, folder or .gguf file.')
-        values = {key: self._text(f"{key} of {title}", value) for key, value in table.items()}
+        values = dict(table)
+        for key in table.keys() - {"top_logprobs"}:
+            text = self._text(f"{key} of {title}", table[key])
+            values[key] = self._resolved(text) if key in ("source", "tokenizer") else text
         try:
-            return Model(**values | {"source": self._resolved(values["source"]), "name": name})
+            return Model(**values | {"name": name})
         except VoiceError as error:
             raise self._error(f"{title}: {error.message}", error.hint) from None
 

@@ -1,5 +1,6 @@
 """`lmalgebra check`: say what a voice is made of, without loading it."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +51,9 @@ def _run(model: "Model") -> str:
     from lmalgebra.models.engines import choose_engine
 
     engine = choose_engine(model.source, model.engine, model.dtype, model.device, model.quantization)
+    if model.is_remote:
+        served = f"serves {model.served}, " if model.served else ""
+        return f"engine {engine}, {served}tokenizer {model.tokenizer}, top_logprobs {model.top_logprobs}"
     quantized = "" if model.quantization == "none" else f", quantization {model.quantization}"
     return f"engine {engine}, dtype {model.dtype}, device {model.device}{quantized}"
 
@@ -75,6 +79,8 @@ def _state(model: "Model") -> str:
     from lmalgebra.models.engines import is_toy
 
     source, path = model.source, Path(model.source).expanduser()
+    if model.is_remote:
+        return f"asked when first used, {_key(model)}"
     if is_toy(source) and path.suffix != ".json":
         return "an exact toy, no weights"
     if source in catalog.names():
@@ -86,6 +92,13 @@ def _state(model: "Model") -> str:
     if "/" not in source:
         catalog.entry(source)  # raises, with the nearest name there is
     return "from the hub, when first used"
+
+
+def _key(model: "Model") -> str:
+    """Where a remote's key comes from, and whether it is there; never the key."""
+    if not model.key_env:
+        return "without a key"
+    return f"with the key in {model.key_env}, which is {'set' if os.environ.get(model.key_env) else 'not set'}"
 
 
 def _download(name: str) -> str:

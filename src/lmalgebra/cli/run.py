@@ -155,7 +155,8 @@ class _Work:
 
 
 def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
-    """Generate everything with the voice that `opened` gives; say what speculation did, if it was asked for."""
+    """Generate everything with the voice that `opened` gives; say what speculation did, if it was asked for, and how
+    much of the probability remotes have told."""
     from lmalgebra.decoding import Piece, Refusal, left_out
 
     requests = iter(work.requests)
@@ -175,6 +176,8 @@ def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
                 advance()
     if composed.speculates:
         say(str(composed.speculation))
+    for address, seen in composed.seen.items():
+        say(f"{address} {seen}")
     if refusals:
         raise refusals[0].error if len(work.asked) == 1 else left_out(refusals)
 

@@ -34,7 +34,8 @@ def chosen_voice(
 ) -> "Voice":
     """The voice of `file`, or the built-in one, over `model` and with `formula` or by `recipe` where they are given.
 
-    `places` are the dtype, device, engine and quantization of every model. Raises VoiceError and FormulaError.
+    `places` are the dtype, device, engine and quantization of every model that runs here, where any does. Raises
+    VoiceError and FormulaError.
     """
     from lmalgebra.algebra import load_voice
 
@@ -47,7 +48,8 @@ def chosen_voice(
         voice = _over_model(voice, model)
     given = {key: value for key, value in places.items() if value is not None}
     if given:
-        voice = with_models(voice, [replace(each, **given) for each in voice.models])
+        here = [each for each in voice.models if not each.is_remote] or voice.models  # which refuse, if all are remotes
+        voice = with_models(voice, [replace(each, **given) if each in here else each for each in voice.models])
     return voice if formula is None else with_formula(voice, formula)
 
 

@@ -18,7 +18,7 @@ from lmalgebra.decoding.score import score, text_tokens
 from lmalgebra.decoding.speculation import SpeculationReport
 from lmalgebra.decoding.stages import AUTO, DEFAULT_LOOKAHEAD, DRAFT, OFF, parse_chain
 from lmalgebra.errors import DecodingError, LmalgebraError, VocabularyError, VoiceError
-from lmalgebra.models.base import LanguageModel, Message, vocabulary_difference
+from lmalgebra.models.base import LanguageModel, Message, SeenMass, vocabulary_difference
 
 Prompt = str | Sequence[Message]
 
@@ -125,6 +125,12 @@ class ComposedVoice:
     def speculation(self) -> SpeculationReport:
         """What speculation did for this voice so far: stages, acceptance, and calls of each term per token."""
         return self.loaded.speculation.report()
+
+    @property
+    def seen(self) -> dict[str, SeenMass]:
+        """For each remote of this voice, by its address: how much of the probability its server has told so far."""
+        models = self.loaded.models.values()
+        return {model.source: model.session.seen for model in models if model.session.seen is not None}
 
     def generate(self, prompt: Prompt, **settings: Any) -> Generation:
         """Say something after `prompt`, a text or a conversation.

@@ -114,8 +114,8 @@ def explain_text(
 ) -> Explanation:
     """What moved each of `tokens`, said after `prompt`; see Explanation and `decoding.explain`.
 
-    `max_new_tokens` is as in `read_text`. Raises DecodingError for a reference that is none, or where the formula has no token, and PromptError for a text
-    that does not fit.
+    `max_new_tokens` is as in `read_text`. Raises DecodingError for a reference that is none, or where the formula has
+    no token, and PromptError for a text that does not fit.
     """
     explainer = Explainer(loaded, chosen_reference(loaded.plan, reference))
     moved = explainer.explain(conversation(prompt), tokens, max_new_tokens)

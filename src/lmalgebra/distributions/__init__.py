@@ -4,11 +4,13 @@ from lmalgebra.distributions.combine import intersection, mixture, plausible, te
 from lmalgebra.distributions.draw import draw
 from lmalgebra.distributions.speculate import accept_probability, overlap, residual
 from lmalgebra.distributions.truncate import Truncation, forbid, keep_min_p, keep_top_k, keep_top_p, penalise_repeats
+from lmalgebra.distributions.unseen import fill_unseen
 
 __all__ = [
     "Truncation",
     "accept_probability",
     "draw",
+    "fill_unseen",
     "forbid",
     "intersection",
     "keep_min_p",

@@ -42,6 +42,30 @@ class Ahead:
     nexts: Tensor
 
 
+@dataclass(frozen=True)
+class SeenMass:
+    """How much of the probability a session was told over its `positions` so far: the mean, and the least at one.
+
+    What it was not told takes a bound, so that its logits are approximate. `reworded` counts the positions at which its
+    server has read other tokens than the row's, since it takes only text.
+    """
+
+    positions: int
+    mean: float
+    least: float
+    reworded: int = 0
+
+    def __str__(self) -> str:
+        count = f"{self.positions:,} positions"
+        if self.least > 1 - 1e-6 and not self.reworded:  # as exactly as log-probabilities in float32 can tell it
+            return f"told all of the probability at {count}."
+        read = f" At {self.reworded:,} of them it read the text as other tokens." if self.reworded else ""
+        return (
+            f"told {self.mean:.2%} of the probability on average and {self.least:.2%} at least, at {count}; what is "
+            f"left is spread over the other tokens, so the formula's law is approximate.{read}"
+        )
+
+
 class Session(ABC):
     """Many rows of context over one set of weights. Rows are of different lengths and independent of each other."""
 
@@ -56,6 +80,11 @@ class Session(ABC):
 
     notes: tuple[str, ...] = ()
     """Sentences a user should read, such as why a slower path is taken."""
+
+    @property
+    def seen(self) -> SeenMass | None:
+        """How much of the probability its logits rest on, where that is not all of it."""
+        return None
 
     @property
     def room_left(self) -> int | None:

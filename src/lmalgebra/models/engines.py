@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 
+from lmalgebra.algebra.remote import is_remote
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 
 ENGINES = ("auto", "torch", "native", "llamacpp")
+REMOTE = "remote"
+"""What computes where nothing is computed here."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,12 @@ def is_gguf(source: str) -> bool:
 def choose_engine(
     source: str, engine: str = "auto", dtype: str = "auto", device: str = "auto", quantization: str = "none"
 ) -> Engine:
-    """What computes `source`: llama.cpp for a `.gguf` file on a CPU, where it is installed and leaves nothing open that
-    is asked for; else PyTorch. Raises ModelError for an engine that there is not."""
+    """What computes `source`: the server of a remote; llama.cpp for a `.gguf` file on a CPU, where it is installed and
+    leaves nothing open that is asked for; else PyTorch. Raises ModelError for an engine that there is not."""
     if engine not in ENGINES:
         raise ModelError(f"There is no engine '{engine}'.", "Use 'auto', 'torch', 'native' or 'llamacpp'.")
+    if is_remote(source):
+        return Engine(REMOTE, "the server at this address")
     if engine != "auto" or is_toy(source):
         return Engine(engine)
     if not is_gguf(source):

@@ -18,6 +18,7 @@ class GGUFTokenizer(Tokenizer):
     """The vocabulary of a `GGUFModel`."""
 
     def __init__(self, model: GGUFModel) -> None:
+        self._model = model  # which the vocabulary lives and dies with
         self._api, self._vocabulary, self._size = model.api, model.vocabulary, model.vocabulary_size
         self._source = str(model.file)
         self._template = model.metadata(CHAT_TEMPLATE)
@@ -25,6 +26,12 @@ class GGUFTokenizer(Tokenizer):
         self.end_tokens = frozenset(
             token for token in range(self._size) if self._api.llama_vocab_is_eog(self._vocabulary, token)
         )
+
+    @property
+    def end(self) -> int | None:
+        """The token that ends a text or, in most models that chat, an answer."""
+        end = self._api.llama_vocab_eos(self._vocabulary)
+        return end if end >= 0 else None
 
     @cached_property
     def vocabulary(self) -> Mapping[str, int]:

@@ -80,11 +80,11 @@ def _reason(otherwise: str = "it gives no reason") -> str:
 class GGUFModel:
     """The weights and vocabulary of a .gguf file, freed after the last use.
 
-    `device` "auto" computes on a GPU where the library was built for one. Raises ModelError for a bad file, and for a
-    GPU that the library was not built for.
+    `device` "auto" computes on a GPU where the library was built for one. With `vocabulary_only` the weights are left
+    out, and no session can be made. Raises ModelError for a bad file, and for a GPU that the library was not built for.
     """
 
-    def __init__(self, file: Path, device: str = "auto") -> None:
+    def __init__(self, file: Path, device: str = "auto", vocabulary_only: bool = False) -> None:
         self.api = library()
         self.file = file
         options = self.api.llama_model_default_params()
@@ -96,6 +96,7 @@ class GGUFModel:
             )
         if self.place == "cpu":
             options.n_gpu_layers = 0
+        options.vocab_only = vocabulary_only
         _forget_errors(self.api)
         self.pointer = self.api.llama_model_load_from_file(os.fsencode(file), options)
         if not self.pointer:
@@ -105,7 +106,7 @@ class GGUFModel:
         finalize(self, self.api.llama_model_free, self.pointer)
         self.vocabulary = self.api.llama_model_get_vocab(self.pointer)
         self.vocabulary_size = int(self.api.llama_vocab_n_tokens(self.vocabulary))
-        self.context_length = int(self.api.llama_model_n_ctx_train(self.pointer))
+        self.context_length = int(self.metadata(f"{self.metadata('general.architecture')}.context_length") or 0)
         self.is_float32 = self.metadata("general.file_type") == "0"
         self._refuse_what_does_not_speak()
 

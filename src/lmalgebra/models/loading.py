@@ -20,7 +20,7 @@ from lmalgebra.algebra.describe import QUANTIZATIONS
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
-from lmalgebra.models.engines import choose_engine, is_toy
+from lmalgebra.models.engines import REMOTE, choose_engine, is_toy
 from lmalgebra.models.packed_linear import SMALLEST_PASS, pack_linears
 from lmalgebra.models.table import TableModel
 
@@ -51,6 +51,10 @@ def load(
     Raises ModelError when there is no such thing, or it is damaged, or it cannot be served exactly.
     """
     engine = choose_engine(source, engine, dtype, device, quantization).name
+    if engine == REMOTE:
+        raise ModelError(
+            f"The remote '{source}' has no weights to load.", "Open it with remote.open_remote(Model(...))."
+        )
     if quantization not in QUANTIZATIONS:
         known = " or ".join(map(repr, QUANTIZATIONS))
         raise ModelError(f"There is no quantization '{quantization}'.", f"Use {known}.")
