@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from lmalgebra.algebra.adapter import relocated, summands
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import Formula, Term
 from lmalgebra.algebra.mass import check
@@ -167,7 +168,7 @@ def _absolute(place: str) -> str:
     return os.path.abspath(place) if place.startswith(RELATIVE) else place
 
 
-def _term_table(term: Term) -> dict[str, str]:
+def _term_table(term: Term) -> dict[str, Any]:
     description = term.description
     if description is None:
         raise VoiceError(
@@ -179,8 +180,9 @@ def _term_table(term: Term) -> dict[str, str]:
         raise VoiceError(f"The term '{term.name}' is a {kind}, which a voice file cannot hold.", "Save it in Python.")
     given = {key: getattr(description, key) for key in TERM_KEYS}
     if description.adapter is not None:
-        given["adapter"] = _absolute(description.adapter)
-    return {"model": description.model.name} | {key: text for key, text in given.items() if text is not None}
+        adapter = relocated(description.adapter, _absolute)
+        given["adapter"] = adapter if isinstance(adapter, str) else dict(summands(adapter))
+    return {"model": description.model.name} | {key: value for key, value in given.items() if value is not None}
 
 
 def _changed_settings(settings: GenerationSettings) -> dict[str, Any]:

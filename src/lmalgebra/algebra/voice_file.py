@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.algebra.adapter import Adapter, as_adapter, relocated
 from lmalgebra.algebra.describe import Model
 from lmalgebra.algebra.formula import Term
 from lmalgebra.algebra.parse import parse
@@ -73,14 +74,18 @@ class _File:
     def _term(self, name: str, table: Mapping[str, Any], models: Mapping[str, Model]) -> Term:
         title = f"[terms.{name}]"
         self._known_keys(title, table, ("model", *TERM_KEYS))
-        values = {key: self._text(f"{key} of {title}", value) for key, value in table.items()}
+        texts = {key: value for key, value in table.items() if key != "adapter"}
+        values = {key: self._text(f"{key} of {title}", value) for key, value in texts.items()}
         model = self._model_of(title, values.pop("model", None), models)
-        if "adapter" in values:
-            values["adapter"] = self._resolved(values["adapter"])
         try:
-            return model.term(name=name, **values)
+            return model.term(name=name, adapter=self._adapter(table.get("adapter")), **values)
         except (FormulaError, VoiceError) as error:
             raise self._error(f"{title}: {error.message}", error.hint) from None
+
+    def _adapter(self, given: object) -> Adapter | None:
+        """An adapter, or a weighted sum, with each place as `_resolved` gives it. Raises VoiceError."""
+        adapter = as_adapter(given)
+        return adapter if adapter is None else relocated(adapter, self._resolved)
 
     def _model_of(self, title: str, name: str | None, models: Mapping[str, Model]) -> Model:
         if name is None:

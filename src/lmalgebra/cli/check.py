@@ -57,13 +57,16 @@ def _run(model: "Model") -> str:
 def _spoken(term: "Term") -> str:
     """How a term is prompted, and by which model it speaks."""
     from lmalgebra.algebra import ModelTerm
+    from lmalgebra.algebra.adapter import adapter_text
 
     description = term.description
     if not isinstance(description, ModelTerm):
         return type(description).__name__
-    keys = ("system", "prefix", "chat_template", "template", "adapter")
+    keys = ("system", "prefix", "chat_template", "template")
     given = [(key.replace("_", " "), getattr(description, key)) for key in keys]
     parts = [f"{key} {_quoted(text)}" for key, text in given if text is not None]
+    if description.adapter is not None:
+        parts.append(f"adapter {adapter_text(description.adapter)}")
     return f"{', '.join(parts) or 'chat without a system prompt'}, on {description.model.name}"
 
 
