@@ -73,7 +73,7 @@ def _spoken(term: "Term") -> str:
 def _state(model: "Model") -> str:
     """Whether the weights are on this machine. Raises ModelError for a source that names nothing."""
     from lmalgebra.models import catalog
-    from lmalgebra.models.engines import is_toy
+    from lmalgebra.models.engines import is_place, is_toy
 
     source, path = model.source, Path(model.source).expanduser()
     if is_toy(source) and path.suffix != ".json":
@@ -82,7 +82,7 @@ def _state(model: "Model") -> str:
         return "ready" if catalog.is_fetched(source) else f"fetched when first used ({_download(source)})"
     if path.exists():
         return "a folder that is there" if path.is_dir() else "a file that is there"
-    if path.suffix in (".gguf", ".json") or source.startswith((".", "/", "~")) or source.count("/") > 1:
+    if path.suffix in (".gguf", ".json") or is_place(source):
         raise ModelError(f"There is no model at '{source}'.", "Give a folder of weights or a .gguf file.")
     if "/" not in source:
         catalog.entry(source)  # raises, with the nearest name there is
