@@ -96,7 +96,7 @@ class ComposedVoice:
     def loaded(self) -> LoadedFormula:
         """The formula with this voice's models, which are loaded now if they are not yet.
 
-        Raises ModelError when one cannot be loaded and VocabularyError when two do not share a vocabulary.
+        Raises ModelError when one or an adapter cannot be loaded, VocabularyError when two do not share a vocabulary.
         """
         with self._loading:
             if self._loaded is None:
@@ -104,7 +104,9 @@ class ComposedVoice:
                 leaves = dict.fromkeys((*self.plan.leaves, *drafting))
                 models = {leaf: self._open_model(_model_of(leaf)) for leaf in leaves}
                 _require_one_vocabulary(models)
-                self._loaded = LoadedFormula(self.plan, models, self._speculate, self._draft)
+                loaded = LoadedFormula(self.plan, models, self._speculate, self._draft)
+                loaded.load_adapters()
+                self._loaded = loaded
             return self._loaded
 
     @property
@@ -258,11 +260,6 @@ def _model_of(leaf: Term) -> Model:
     if not isinstance(leaf.description, ModelTerm):
         raise VoiceError(
             f"The term `{leaf.name}` names no model.", "Describe it under [terms] or with model.term(...)."
-        )
-    if leaf.description.adapter is not None:
-        raise VoiceError(
-            f"The term `{leaf.name}` names the adapter '{leaf.description.adapter}', which cannot be used yet.",
-            "Remove `adapter` from the term.",
         )
     return leaf.description.model
 

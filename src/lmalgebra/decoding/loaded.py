@@ -2,13 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
-from lmalgebra.algebra import Term
+from lmalgebra.algebra import ModelTerm, Term
+from lmalgebra.algebra.adapter import Adapter
 from lmalgebra.decoding.context import Conversation, context_tokens
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.speculation import Speculation
 from lmalgebra.errors import PromptError
-from lmalgebra.models.base import LanguageModel, Session
+from lmalgebra.models.base import LanguageModel, Row, Session
+
+
+class Home(NamedTuple):
+    """What besides its tokens decides what a row has computed: rows of one home can copy from each other."""
+
+    session: Session
+    adapter: Adapter | None
 
 
 class LoadedFormula:
@@ -23,6 +32,7 @@ class LoadedFormula:
         self.plan = plan
         self.models = dict(models)
         self.sessions: dict[Term, Session] = {leaf: model.session for leaf, model in self.models.items()}
+        self.homes = {leaf: Home(session, _adapter(leaf)) for leaf, session in self.sessions.items()}
         self.tokenizer = self.models[plan.leaves[0]].tokenizer
         self.device = self.sessions[plan.leaves[0]].device
         self.vocabulary_size = min(self.sessions[leaf].vocabulary_size for leaf in plan.leaves)
@@ -30,6 +40,17 @@ class LoadedFormula:
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.leaves, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
+
+    def load_adapters(self) -> None:
+        """Have the leaves' adapters ready, so that no step waits for them. Raises ModelError for one that cannot be."""
+        for session, adapter in dict.fromkeys(self.homes.values()):
+            if adapter is not None:
+                session.load_adapter(adapter)
+
+    def open(self, leaf: Term, room: int = 0) -> Row:
+        """A new row for `leaf`, as `Session.open` does it."""
+        session, adapter = self.homes[leaf]
+        return session.open(adapter=adapter, room=room)
 
     def contexts(self, messages: Conversation) -> dict[Term, list[int]]:
         """What each leaf reads, in tokens; a leaf that only drafts and cannot read it is left out.
@@ -64,3 +85,7 @@ class LoadedFormula:
     def distinct_sessions(self) -> Iterator[Session]:
         """Each session once."""
         return iter(dict.fromkeys(self.sessions[leaf] for leaf in self.leaves))
+
+
+def _adapter(leaf: Term) -> Adapter | None:
+    return leaf.description.adapter if isinstance(leaf.description, ModelTerm) else None

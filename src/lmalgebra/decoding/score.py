@@ -27,7 +27,7 @@ def score(
     rows: dict[Term, Row] = {}
     try:
         for leaf in loaded.plan.leaves:
-            rows[leaf] = loaded.sessions[leaf].open()
+            rows[leaf] = loaded.open(leaf)
         found = [_block(loaded, rows, {leaf: contexts[leaf] for leaf in rows}, tokens[:1], 0)]
         for start in range(1, len(tokens), block):
             part = tokens[start : start + block]
