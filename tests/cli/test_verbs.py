@@ -121,6 +121,19 @@ def test_check_describes_a_classifier(lm, letters):
     assert f"  kind: classifier '{letters.parent}/kind', label 'yes', sign -1, top_k 20\n" in shown
 
 
+def test_check_shows_adapters_and_loads_them(lm, tmp_path):
+    (tmp_path / "my.toml").write_text(
+        'formula = "base + formal"\n[models.small]\nsource = "toy"\n'
+        '[terms.base]\nprefix = ""\nadapter = "toy:7"\n'
+        '[terms.formal]\nsystem = "Hi."\nadapter = { "toy:8" = 0.7, "./short" = 0.3 }\n'
+    )
+    shown = lm("check", "my.toml").stdout
+    assert "  base: prefix '', adapter 'toy:7', on small\n" in shown
+    assert f"  formal: system 'Hi.', adapter 0.3 * '{tmp_path}/short' + 0.7 * 'toy:8', on small\n" in shown
+    assert f"error: The adapter '{tmp_path}/short' cannot be used: " in lm("check", "my.toml", "--load", code=2).stderr
+    assert lm("run", "my.toml", "--formula", "base", "--prompt", "hi.", "--max-new-tokens", "3").stdout.strip()
+
+
 def test_check_shows_what_options_change(lm):
     options = (
         "--dtype",

@@ -8,16 +8,15 @@ import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
-from gguf_file import write_llama_gguf
+from gguf_file import write_llama_gguf, write_llama_lora
+from lora_files import merged, save_adapter, scratch_folder
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
@@ -34,13 +33,14 @@ from transformers import (
     Qwen3Config,
 )
 
+from lmalgebra.algebra.adapter import Adapter, as_adapter, relocated, summands
 from lmalgebra.models.base import Session
 from lmalgebra.models.connection import Connection
 from lmalgebra.models.endpoint import Endpoint, EndpointSession
 from lmalgebra.models.llamacpp import GGUFModel, LlamaCppSession
 from lmalgebra.models.loading import session_of
 from lmalgebra.models.native import has_compiler
-from lmalgebra.models.quantized import quantize_linears
+from lmalgebra.models.quantized import QuantizedLinear, quantize_linears
 from lmalgebra.models.table import TableModel, TableSession, TableTokenizer
 from lmalgebra.models.token_names import TokenNames
 from lmalgebra.models.transformers import plain_logits
@@ -106,11 +106,15 @@ NAMES = (*BOUNDED_NAMES, *REMOTE, *RECOMPUTED)
 
 @dataclass(frozen=True)
 class Backend:
-    """A kind of session: how to open one, and `logits`, what its model says of a row read from its start."""
+    """A kind of session: how to open one, and `logits`, what its model says of a row read from its start.
+
+    `adapters` are two that it can have and a weighted sum of them, or none; `logits` may be given one of these, too.
+    """
 
     name: str
     new_session: Callable[..., Session]
-    logits: Callable[[Sequence[int]], Tensor]
+    logits: Callable[..., Tensor]
+    adapters: tuple[Adapter, Adapter, Adapter] | None = None
 
 
 @cache
@@ -127,12 +131,12 @@ def backend(name: str) -> Backend:
     quantization = "int4" if name in QUANTIZED else "none"
     plain = with_own_attention(model)
     if name in QUANTIZED:
-        quantize_linears(plain)
+        _round(plain)
 
     def new_session(max_cache_tokens: int = 1 << 16) -> Session:
         return session_of(deepcopy(model), name, max_cache_tokens, engine, quantization)
 
-    return Backend(name, new_session, lambda tokens: plain_logits(plain, tokens))
+    return Backend(name, new_session, _with_merged(plain), _adapters(plain))
 
 
 @contextmanager
@@ -181,15 +185,50 @@ def with_own_attention(model: PreTrainedModel) -> PreTrainedModel:
     return plain
 
 
+def _round(model: PreTrainedModel) -> None:
+    """Round the weights to what four bits can hold; their layers stay plain."""
+    quantize_linears(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, QuantizedLinear):
+                setattr(parent, name, child.wide)
+
+
+def _adapters(model: PreTrainedModel) -> tuple[Adapter, Adapter, Adapter]:
+    """One of all linear layers, one of those of the last decoder layer, scaled otherwise, and a weighted sum."""
+    folder = scratch_folder()
+    last = {"exclude_modules": r".*\.0\..*", "r": 5, "use_rslora": True}
+    return _with_their_sum(save_adapter(model, folder / "first", 1), save_adapter(model, folder / "second", 2, **last))
+
+
+def _with_their_sum(first: str, second: str) -> tuple[Adapter, Adapter, Adapter]:
+    both = as_adapter({first: 0.7, second: -0.4})
+    assert both is not None
+    return first, second, both
+
+
+def _with_merged(plain: PreTrainedModel) -> Callable[..., Tensor]:
+    """What a model says of a row read from its start, with an adapter merged into its weights."""
+    merged_once = cache(lambda adapter: merged(plain, adapter) if adapter else plain)
+    return lambda tokens, adapter=None: plain_logits(merged_once(adapter), tokens)
+
+
 TABLE = TableModel(pieces=(*map(str, range(VOCABULARY - 1)), "<end>"))
 
 
 def _table() -> Backend:
-    return Backend("table", lambda max_cache_tokens=None: TableSession(TABLE, CONTEXT, max_cache_tokens), _table_logits)
+    def new_session(max_cache_tokens: int | None = None) -> Session:
+        return TableSession(TABLE, CONTEXT, max_cache_tokens)
+
+    return Backend("table", new_session, _table_logits, _with_their_sum("toy:5", "toy:6"))
 
 
-def _table_logits(tokens: Sequence[int]) -> Tensor:
-    return torch.stack([TABLE.logprobs(tokens[: end + 1]) for end in range(len(tokens))])
+def _table_logits(tokens: Sequence[int], adapter: Adapter | None = None) -> Tensor:
+    laid_over = [(replace(TABLE, seed=int(place[4:])), weight) for place, weight in summands(adapter)]
+    parts = [(TABLE, 1.0), *laid_over]
+    return torch.stack(
+        [sum(w * t.logprobs(tokens[: end + 1]) for t, w in parts).log_softmax(-1) for end in range(len(tokens))]
+    )
 
 
 def _remote() -> Backend:
@@ -207,11 +246,18 @@ def _remote() -> Backend:
 
 def _llama_cpp() -> Backend:
     model = tiny_model(CONFIGS["llama"]())
-    with TemporaryDirectory() as folder:
-        file = GGUFModel(write_llama_gguf(model, Path(folder) / "tiny.gguf"))
-    plain = with_own_attention(model)
+    plain, folder = with_own_attention(model), scratch_folder()
+    file = GGUFModel(write_llama_gguf(model, folder / "tiny.gguf"))
+    first, second, _ = _adapters(plain)
+    folders = {
+        str(write_llama_lora(each, model.config, folder / f"{i}.gguf")): each for i, each in enumerate((first, second))
+    }
+    merged_into = _with_merged(plain)
 
     def new_session(max_cache_tokens: int = 1 << 16) -> Session:
         return LlamaCppSession(file, max_cache_tokens)
 
-    return Backend("llama.cpp", new_session, lambda tokens: plain_logits(plain, tokens))
+    def logits(tokens: Sequence[int], adapter: Adapter | None = None) -> Tensor:
+        return merged_into(tokens, adapter and relocated(adapter, folders.__getitem__))
+
+    return Backend("llama.cpp", new_session, logits, _with_their_sum(*folders))

@@ -7,29 +7,31 @@ import torch
 from backends import VOCABULARY, Backend
 from torch import Tensor
 
+from lmalgebra.algebra.adapter import Adapter
 from lmalgebra.models.base import Row
 
 TOLERANCE = 1e-4
 
 
 class Followed:
-    """Passes every call on to a fresh session of `backend`, keeps each row's tokens, and checks what comes back."""
+    """Passes every call on to a fresh session of `backend`, keeps what each row holds, and checks what comes back."""
 
     def __init__(self, backend: Backend, **limits: int) -> None:
         self.backend = backend
         self.session = backend.new_session(**limits)
         self.tokens: dict[Row, list[int]] = {}
+        self.adapters: dict[Row, Adapter | None] = {}
 
-    def open(self, tokens: Sequence[int] = (), room: int = 0) -> Row:
-        row = self.session.open(tokens, room=room)
+    def open(self, tokens: Sequence[int] = (), room: int = 0, adapter: Adapter | None = None) -> Row:
+        row = self.session.open(tokens, adapter, room)
         assert row not in self.tokens
-        self.tokens[row] = list(tokens)
+        self.tokens[row], self.adapters[row] = list(tokens), adapter
         return row
 
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         twin = self.session.fork(row, length, room)
         assert twin not in self.tokens
-        self.tokens[twin] = self.tokens[row][:length]
+        self.tokens[twin], self.adapters[twin] = self.tokens[row][:length], self.adapters[row]
         return twin
 
     def rewind(self, row: Row, length: int) -> None:
@@ -38,7 +40,7 @@ class Followed:
 
     def close(self, row: Row) -> None:
         self.session.close(row)
-        del self.tokens[row]
+        del self.tokens[row], self.adapters[row]
 
     def extend(self, new: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         found = self.session.extend(new, wanted)
@@ -76,7 +78,7 @@ class Followed:
         assert found.shape == (count, self.session.vocabulary_size)
         assert found.dtype in (torch.float32, torch.float64)
         if count:
-            expected = self.backend.logits(tokens)[-count:]
+            expected = self.backend.logits(tokens, self.adapters[row])[-count:]
             torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE, check_dtype=False)
 
     def check_all(self) -> None:

@@ -19,7 +19,7 @@ class Program:
 
     def __init__(self, rows: Followed, seed: int) -> None:
         self.rows = rows
-        self.draw = random.Random(seed)
+        self.draw, self.laid_over = random.Random(seed), random.Random(f"{seed} adapters")
         self.refused = 0
 
     def run(self, steps: int = STEPS) -> None:
@@ -36,7 +36,8 @@ class Program:
 
     def open(self) -> None:
         if len(self.rows.tokens) < MOST_ROWS:
-            self.rows.open(some_tokens(self.draw.choice([0, 1, 5, 30, 126])), room=self.draw.choice(ROOMS))
+            adapter = self.laid_over.choice([None, None, *(self.rows.backend.adapters or ())])
+            self.rows.open(some_tokens(self.draw.choice([0, 1, 5, 30, 126])), self.draw.choice(ROOMS), adapter)
 
     def fork(self) -> None:
         if 0 < len(self.rows.tokens) < MOST_ROWS:

@@ -190,11 +190,6 @@ def test_a_prompt_longer_than_the_context_cannot_be_opened(rows):
         rows.open([0] * length)
 
 
-def test_an_adapter_that_it_does_not_have_is_refused(rows):
-    with pytest.raises(ModelError, match="The adapter 'kind' cannot be used"):
-        rows.session.open([1], adapter="kind")
-
-
 @pytest.mark.usefixtures("small_passes")
 @pytest.mark.parametrize("after", [0, 2])
 def test_an_interruption_leaves_every_row_as_it_was(rows, monkeypatch, after):

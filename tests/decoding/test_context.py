@@ -3,7 +3,7 @@
 import pytest
 from voices import STEERED, toy, toys, voice
 
-from lmalgebra.algebra import Model, ModelTerm, Term, Voice, parse
+from lmalgebra.algebra import Model, Voice, parse
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.errors import ModelError, PromptError, VocabularyError, VoiceError
@@ -219,9 +219,3 @@ def test_a_term_without_a_model_cannot_speak():
     with pytest.raises(VoiceError) as refusal:
         nobody.generate("hello")
     assert str(refusal.value) == ("The term `base` names no model. Describe it under [terms] or with model.term(...).")
-
-
-def test_a_term_with_an_adapter_is_refused_by_name():
-    term = Term("kind", ModelTerm(MODEL, adapter="folder"))
-    with pytest.raises(VoiceError, match="The term `kind` names the adapter 'folder', which cannot be used yet"):
-        ComposedVoice(Voice(term), lambda model: toys()["base"]).generate("hello")

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from lmalgebra.algebra import GenerationSettings, Model, Voice, parse
+from lmalgebra.algebra.adapter import Adapter
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.models.base import LanguageModel, Row, Session
 from lmalgebra.models.loading import session_of
@@ -34,11 +35,14 @@ class Watched(Session):
     def room_left(self) -> int | None:
         return self.inner.room_left
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
+    def open(self, tokens: Sequence[int] = (), adapter: Adapter | None = None, room: int = 0) -> Row:
         return self._opened(self.inner.open(tokens, adapter, room))
 
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         return self._opened(self.inner.fork(row, length, room))
+
+    def load_adapter(self, adapter: Adapter) -> None:
+        self.inner.load_adapter(adapter)
 
     def park(self, row: Row) -> None:
         self.inner.park(row)

@@ -174,9 +174,33 @@ def test_a_model_of_embeddings(tmp_path):
         load(str(file), engine="llamacpp")
 
 
-def test_adapters(tiny):
-    with pytest.raises(ModelError, match="The adapter 'mine' cannot be used"):
-        load(str(tiny), engine="llamacpp").session.open([1], adapter="mine")
+def refusal_of_adapter(tiny, place) -> str:
+    with pytest.raises(ModelError) as refusal:
+        load(str(tiny), engine="llamacpp").session.open([1], adapter=str(place))
+    return str(refusal.value).removeprefix(f"The adapter '{place}' cannot be used: ")
+
+
+def test_an_adapter_in_a_folder(tiny, tmp_path):
+    assert refusal_of_adapter(tiny, tmp_path) == (
+        "the engine 'llamacpp' reads adapters from .gguf files. "
+        "Convert it with llama.cpp's convert_lora_to_gguf.py, or use the engine 'torch' for the model."
+    )
+
+
+def test_a_file_of_an_adapter_that_is_missing(tiny, tmp_path):
+    place = tmp_path / "gone.gguf"
+    assert refusal_of_adapter(tiny, place) == "there is no such file. Give the path of a .gguf file."
+
+
+def test_a_file_that_holds_no_adapter_for_the_model(tiny, tmp_path, capfd):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"no such file")
+    for place in (broken, tiny):
+        message = refusal_of_adapter(tiny, place)
+        assert message.endswith(". Use it with the model that it was trained for.")
+        assert "it gives no reason" not in message
+        assert "\n" not in message
+    assert capfd.readouterr().err == ""
 
 
 def test_places_that_are_no_gguf_file(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from lmalgebra.algebra.adapter import Adapter, as_adapter
 from lmalgebra.algebra.formula import Description, Term
 from lmalgebra.algebra.naming import model_name, term_name
 from lmalgebra.algebra.remote import LOCAL_KEYS, REMOTE_KEYS, TOP_LOGPROBS, check_address, host_of, is_remote
@@ -94,13 +96,15 @@ class Model:
         prefix: str | None = None,
         chat_template: str | None = None,
         template: str | None = None,
-        adapter: str | None = None,
+        adapter: Adapter | Mapping[str, float] | None = None,
     ) -> Term:
         """A term that speaks with this model; see ModelTerm. Without a name, one is made from the content.
 
+        `adapter` is a place, or places with weights: {"./formal": 0.7, "./short": 0.3}.
+
         Raises VoiceError for keys that exclude each other, FormulaError for a name the text syntax cannot hold.
         """
-        description = ModelTerm(self, system, prefix, chat_template, template, adapter)
+        description = ModelTerm(self, system, prefix, chat_template, template, as_adapter(adapter))
         return Term(_term_name(description) if name is None else name, description)
 
 
@@ -112,7 +116,8 @@ class ModelTerm(Description):
     - `prefix`: plain text directly before the prompt, without a chat template; "" is plain completion;
     - `template`: a Jinja template over `prompt`, `system` and `messages`, with `system` if given.
 
-    `adapter` names weights laid over the model's. Raises VoiceError for keys that exclude each other.
+    `adapter` names low-rank weights laid over the model's, or a weighted sum of such (see `as_adapter`, whose form it
+    takes). Raises VoiceError for keys that exclude each other.
     """
 
     model: Model
@@ -120,17 +125,18 @@ class ModelTerm(Description):
     prefix: str | None = None
     chat_template: str | None = None
     template: str | None = None
-    adapter: str | None = None
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, Model):
             raise VoiceError(f"model={shown(self.model)} of a term is not a Model.", "Write Model(source).")
-        for key in ("system", "prefix", "chat_template", "template", "adapter"):
+        for key in ("system", "prefix", "chat_template", "template"):
             value = getattr(self, key)
             if value is not None and not isinstance(value, str):
                 raise VoiceError(f"{key}={shown(value)} of a term is not text.", "Put it in quotes.")
             if value is not None and not value.strip() and key not in ("system", "prefix"):
                 raise VoiceError(f"The {key} of a term is empty.", "Leave the key out.")
+        object.__setattr__(self, "adapter", as_adapter(self.adapter))
         for other in ("system", "template", "chat_template"):
             self._refuse_both("prefix", other, "prefix is plain text without a template")
         self._refuse_both("template", "chat_template", "template takes the place of the chat template")

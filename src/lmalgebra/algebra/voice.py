@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from lmalgebra.algebra.adapter import relocated, summands
 from lmalgebra.algebra.bias import Bias
 from lmalgebra.algebra.describe import Model, ModelTerm
 from lmalgebra.algebra.formula import Formula, Term
@@ -189,8 +190,9 @@ def _term_table(term: Term) -> dict[str, Any]:
         raise VoiceError(f"The term '{term.name}' is a {kind}, which a voice file cannot hold.", "Save it in Python.")
     given = {key: getattr(description, key) for key in TERM_KEYS}
     if description.adapter is not None:
-        given["adapter"] = _absolute(description.adapter)
-    return {"model": description.model.name} | {key: text for key, text in given.items() if text is not None}
+        adapter = relocated(description.adapter, _absolute)
+        given["adapter"] = adapter if isinstance(adapter, str) else dict(summands(adapter))
+    return {"model": description.model.name} | {key: value for key, value in given.items() if value is not None}
 
 
 def _changed_settings(settings: GenerationSettings) -> dict[str, Any]:

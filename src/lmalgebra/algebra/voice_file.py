@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.algebra.adapter import Adapter, as_adapter, relocated
 from lmalgebra.algebra.bias import classifier
 from lmalgebra.algebra.constraint import forbid, grammar, json_schema, regex, require
 from lmalgebra.algebra.describe import Model
@@ -90,12 +91,11 @@ class _File:
         if kind := next((key for key in BIASES if key in table), None):
             return self._bias(name, title, kind, table)
         self._known_keys(title, table, ("model", *TERM_KEYS))
-        values = {key: self._text(f"{key} of {title}", value) for key, value in table.items()}
+        texts = {key: value for key, value in table.items() if key != "adapter"}
+        values = {key: self._text(f"{key} of {title}", value) for key, value in texts.items()}
         model = self._model_of(title, values.pop("model", None), models)
-        if "adapter" in values:
-            values["adapter"] = self._resolved(values["adapter"])
         try:
-            return model.term(name=name, **values)
+            return model.term(name=name, adapter=self._adapter(table.get("adapter")), **values)
         except (FormulaError, VoiceError) as error:
             raise self._error(f"{title}: {error.message}", error.hint) from None
 
@@ -109,6 +109,11 @@ class _File:
             return make(values.pop(kind), name=name, **values)
         except (FormulaError, VoiceError) as error:
             raise self._error(f"{title}: {error.message}", error.hint) from None
+
+    def _adapter(self, given: object) -> Adapter | None:
+        """An adapter, or a weighted sum, with each place as `_resolved` gives it. Raises VoiceError."""
+        adapter = as_adapter(given)
+        return adapter if adapter is None else relocated(adapter, self._resolved)
 
     def _model_of(self, title: str, name: str | None, models: Mapping[str, Model]) -> Model:
         if name is None:

@@ -61,22 +61,25 @@ def _run(model: "Model") -> str:
 def _spoken(term: "Term") -> str:
     """How a term is prompted, and by which model it speaks, or what else it is."""
     from lmalgebra.algebra import Bias, ModelTerm
+    from lmalgebra.algebra.adapter import adapter_text
 
     description = term.description
     if isinstance(description, Bias):
         return ", ".join(f"{key} {_shown(value)}" for key, value in description.table().items())
     if not isinstance(description, ModelTerm):
         return type(description).__name__
-    keys = ("system", "prefix", "chat_template", "template", "adapter")
+    keys = ("system", "prefix", "chat_template", "template")
     given = [(key.replace("_", " "), getattr(description, key)) for key in keys]
     parts = [f"{key} {_quoted(text)}" for key, text in given if text is not None]
+    if description.adapter is not None:
+        parts.append(f"adapter {adapter_text(description.adapter)}")
     return f"{', '.join(parts) or 'chat without a system prompt'}, on {description.model.name}"
 
 
 def _state(model: "Model") -> str:
     """Whether the weights are on this machine. Raises ModelError for a source that names nothing."""
     from lmalgebra.models import catalog
-    from lmalgebra.models.engines import is_toy
+    from lmalgebra.models.engines import is_place, is_toy
 
     source, path = model.source, Path(model.source).expanduser()
     if model.is_remote:
@@ -87,7 +90,7 @@ def _state(model: "Model") -> str:
         return "ready" if catalog.is_fetched(source) else f"fetched when first used ({_download(source)})"
     if path.exists():
         return "a folder that is there" if path.is_dir() else "a file that is there"
-    if path.suffix in (".gguf", ".json") or source.startswith((".", "/", "~")) or source.count("/") > 1:
+    if path.suffix in (".gguf", ".json") or is_place(source):
         raise ModelError(f"There is no model at '{source}'.", "Give a folder of weights or a .gguf file.")
     if "/" not in source:
         catalog.entry(source)  # raises, with the nearest name there is

@@ -102,7 +102,7 @@ class ComposedVoice:
     def loaded(self) -> LoadedFormula:
         """The formula with this voice's models, which are loaded now if they are not yet.
 
-        Raises ModelError when one cannot be loaded and VocabularyError when two do not share a vocabulary.
+        Raises ModelError when one or an adapter cannot be loaded, VocabularyError when two do not share a vocabulary.
         """
         with self._loading:
             if self._loaded is None:
@@ -114,7 +114,9 @@ class ComposedVoice:
         speakers = dict.fromkeys(leaf for plan in plans for leaf in plan.speakers)
         models = {leaf: self._open_model(_model_of(leaf)) for leaf in speakers}
         _require_one_vocabulary(models)
-        return LoadedFormula(self.plan, models, self._speculate, self._draft, self._open_scorer)
+        loaded = LoadedFormula(self.plan, models, self._speculate, self._draft, self._open_scorer)
+        loaded.load_adapters()
+        return loaded
 
     @property
     def speculates(self) -> bool:
@@ -294,11 +296,6 @@ def _model_of(leaf: Term) -> Model:
     if not isinstance(leaf.description, ModelTerm):
         raise VoiceError(
             f"The term `{leaf.name}` names no model.", "Describe it under [terms] or with model.term(...)."
-        )
-    if leaf.description.adapter is not None:
-        raise VoiceError(
-            f"The term `{leaf.name}` names the adapter '{leaf.description.adapter}', which cannot be used yet.",
-            "Remove `adapter` from the term.",
         )
     return leaf.description.model
 

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from lmalgebra.algebra import Bias, Formula, Term
+from lmalgebra.algebra import Bias, Formula, ModelTerm, Term
+from lmalgebra.algebra.adapter import Adapter
 from lmalgebra.decoding.context import Conversation, context_tokens
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.speculation import Speculation
 from lmalgebra.decoding.steering import Steering
 from lmalgebra.errors import PromptError, VoiceError
-from lmalgebra.models.base import LanguageModel, Scorer, Session
+from lmalgebra.models.base import LanguageModel, Row, Scorer, Session
 
 OpenScorer = Callable[[Bias, LanguageModel, frozenset[int]], Scorer]
 """Makes a classifier or a constraint; it reads the tokens of that model, and a text ends with one of these tokens."""
+
+
+class Home(NamedTuple):
+    """What besides its tokens decides what a row has computed: rows of one home can copy from each other."""
+
+    session: Session
+    adapter: Adapter | None
 
 
 class LoadedFormula:
@@ -34,6 +42,7 @@ class LoadedFormula:
         self.plan = plan
         self.models = dict(models)
         self.sessions: dict[Term, Session] = {leaf: model.session for leaf, model in self.models.items()}
+        self.homes = {leaf: Home(session, _adapter(leaf)) for leaf, session in self.sessions.items()}
         self.tokenizer = self.models[plan.speakers[0]].tokenizer
         self.device = self.sessions[plan.speakers[0]].device
         self.vocabulary_size = min(self.sessions[leaf].vocabulary_size for leaf in plan.speakers)
@@ -60,6 +69,17 @@ class LoadedFormula:
     def _remembering(self) -> Iterator[tuple[Formula, Scorer | Steering]]:
         yield from self.scorers.items()
         yield from self.steerings.items()
+
+    def load_adapters(self) -> None:
+        """Have the leaves' adapters ready, so that no step waits for them. Raises ModelError for one that cannot be."""
+        for session, adapter in dict.fromkeys(self.homes.values()):
+            if adapter is not None:
+                session.load_adapter(adapter)
+
+    def open(self, leaf: Term, room: int = 0) -> Row:
+        """A new row for `leaf`, as `Session.open` does it."""
+        session, adapter = self.homes[leaf]
+        return session.open(adapter=adapter, room=room)
 
     def contexts(self, messages: Conversation) -> dict[Term, list[int]]:
         """What each leaf reads, in tokens; a leaf that only drafts and cannot read it is left out.
@@ -100,3 +120,7 @@ class LoadedFormula:
     def distinct_sessions(self) -> Iterator[Session]:
         """Each session once."""
         return iter(dict.fromkeys(self.sessions[leaf] for leaf in self.leaves))
+
+
+def _adapter(leaf: Term) -> Adapter | None:
+    return leaf.description.adapter if isinstance(leaf.description, ModelTerm) else None

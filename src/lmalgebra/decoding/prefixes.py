@@ -3,7 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from lmalgebra.models.base import Row, Session
+from lmalgebra.decoding.loaded import Home
+from lmalgebra.models.base import Row
 
 SHORTEST = 16
 """Tokens that two contexts must share before copying them is worth while."""
@@ -14,15 +15,15 @@ class KeptPrefixes:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._rows: OrderedDict[tuple[Session, Row], list[int]] = OrderedDict()
+        self._rows: OrderedDict[tuple[Home, Row], list[int]] = OrderedDict()
 
-    def keep(self, session: Session, row: Row, tokens: list[int]) -> None:
+    def keep(self, home: Home, row: Row, tokens: list[int]) -> None:
         """Take over `row`, which holds `tokens`."""
         if not self._most:
-            session.close(row)
+            home.session.close(row)
             return
-        session.park(row)
-        self._rows[session, row] = tokens
+        home.session.park(row)
+        self._rows[home, row] = tokens
         if len(self._rows) > self._most:
             self.drop()
 
@@ -30,16 +31,16 @@ class KeptPrefixes:
         """Give back the row that was not used for longest; False when there is none."""
         if not self._rows:
             return False
-        (session, row), _ = self._rows.popitem(last=False)
-        session.close(row)
+        (home, row), _ = self._rows.popitem(last=False)
+        home.session.close(row)
         return True
 
-    def best(self, session: Session, context: Sequence[int]) -> tuple[Row | None, int]:
-        """The row that begins most like `context`, and how many tokens they share."""
-        known = [(row, tokens) for (its, row), tokens in self._rows.items() if its is session]
+    def best(self, home: Home, context: Sequence[int]) -> tuple[Row | None, int]:
+        """The row of `home` that begins most like `context`, and how many tokens they share."""
+        known = [(row, tokens) for (its, row), tokens in self._rows.items() if its == home]
         row, shared = most_alike(known, context)
         if row is not None:
-            self._rows.move_to_end((session, row))
+            self._rows.move_to_end((home, row))
         return row, shared
 
     def close(self) -> None:

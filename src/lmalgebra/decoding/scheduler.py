@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import Term
-from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.loaded import Home, LoadedFormula
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.prefixes import SHORTEST, KeptPrefixes, common_length, most_alike
 from lmalgebra.decoding.prompt import Prompt
@@ -219,32 +219,31 @@ class Scheduler:
 
     def _open(self, prompt: Prompt, leaf: Term) -> None:
         """A row for `leaf`, with what a row that begins alike has read."""
-        session, context = prompt.loaded.sessions[leaf], prompt.contexts[leaf][:-1]
-        sources = [most_alike(self._live_rows(session), context), self._kept.best(session, context)]
+        home, context = prompt.loaded.homes[leaf], prompt.contexts[leaf][:-1]
+        live = [(row, tokens) for its, row, tokens in self._live_rows() if its == home]
+        sources = [most_alike(live, context), self._kept.best(home, context)]
         source, shared = max(sources, key=lambda found: found[1])
         if source is None or shared < SHORTEST:
-            prompt.rows[leaf], prompt.read[leaf] = session.open(room=prompt.room(leaf)), 0
+            prompt.rows[leaf], prompt.read[leaf] = prompt.loaded.open(leaf, prompt.room(leaf)), 0
         else:
-            prompt.rows[leaf], prompt.read[leaf] = session.fork(source, shared, prompt.room(leaf)), shared
+            prompt.rows[leaf], prompt.read[leaf] = home.session.fork(source, shared, prompt.room(leaf)), shared
 
-    def _live_rows(self, session: Session) -> Iterator[tuple[Row, Sequence[int]]]:
-        """The rows of what is being read or spoken, and what they begin with."""
+    def _live_rows(self) -> Iterator[tuple[Home, Row, Sequence[int]]]:
+        """The rows of what is being read or spoken: where each is at home, and what it begins with."""
         for prompt in (*self._reading, *self._ready):
             for leaf, row in prompt.rows.items():
-                if prompt.loaded.sessions[leaf] is session:
-                    yield row, prompt.contexts[leaf][: prompt.read[leaf]]
+                yield prompt.loaded.homes[leaf], row, prompt.contexts[leaf][: prompt.read[leaf]]
         for sample in self._running:
             for leaf, row in sample.rows.items():
-                if sample.loaded.sessions[leaf] is session:
-                    yield row, sample.contexts[leaf]
+                yield sample.loaded.homes[leaf], row, sample.contexts[leaf]
 
     def _can_copy_soon(self, prompt: Prompt) -> bool:
         """Whether another prompt is just reading much of what this one begins with."""
         for leaf, context in prompt.contexts.items():
-            session = prompt.loaded.sessions[leaf]
+            home = prompt.loaded.homes[leaf]
             for other in self._reading:
                 for its in other.rows:
-                    if other.loaded.sessions[its] is session:
+                    if other.loaded.homes[its] == home:
                         shared = common_length(other.contexts[its], context)
                         if shared - other.read[its] >= WORTH_WAITING:
                             return True
@@ -294,7 +293,7 @@ class Scheduler:
         failed = False
         for session, mine in work.items():
             if failed:  # some of these rows may be closed by now
-                live = {row for row, _ in self._live_rows(session)}
+                live = {row for home, row, _ in self._live_rows() if home.session is session}
                 mine = {row: new for row, new in mine.items() if row in live}
             started = time.perf_counter()
             try:
@@ -393,4 +392,4 @@ class Scheduler:
                 session.close(row)
             else:
                 said = [*sample.contexts[leaf], *sample.tokens]
-                self._kept.keep(session, row, said[: session.length(row)])
+                self._kept.keep(sample.loaded.homes[leaf], row, said[: session.length(row)])

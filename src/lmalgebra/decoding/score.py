@@ -66,7 +66,7 @@ def read_text(
     states = loaded.begin_states(messages, most)
     try:
         for leaf in loaded.plan.speakers:
-            rows[leaf] = loaded.sessions[leaf].open()
+            rows[leaf] = loaded.open(leaf)
         new: Mapping[Term, Sequence[int]] = {leaf: contexts[leaf] for leaf in rows}
         start, end = 0, 1  # the first token follows the context, which is a pass of its own
         while start < len(tokens):

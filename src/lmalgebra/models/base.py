@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
+from lmalgebra.algebra.adapter import Adapter, adapter_text
 from lmalgebra.errors import ModelError, PromptError
 
 if TYPE_CHECKING:
@@ -95,22 +96,31 @@ class Session(ABC):
         return None
 
     @abstractmethod
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
+    def open(self, tokens: Sequence[int] = (), adapter: Adapter | None = None, room: int = 0) -> Row:
         """Start a row that holds `tokens`. Nothing is computed until the row is first extended or forked.
 
+        It and its forks are computed with the weights of `adapter` laid over the model's, which is loaded if need be.
         `room` is the most tokens that the row will hold, if that is known: the space for them is taken now, so that
         no extension up to there fails for want of space. What lies past `context_length` is not counted.
         Raises ModelError for an adapter that this session does not have, PromptError when `tokens` exceed
         `context_length`, CacheFullError when there is no room; then no row has changed.
         """
 
+    def load_adapter(self, adapter: Adapter) -> None:
+        """Have the weights of `adapter` ready, so that `open` need not wait for them; they stay as long as the session.
+
+        Another thread may extend rows meanwhile. Raises ModelError for an adapter that this session cannot have. Here
+        there is none.
+        """
+        raise ModelError(f"The adapter {adapter_text(adapter)} cannot be used: this engine has no adapters.")
+
     @abstractmethod
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         """A new row with the first `length` tokens of `row`, or all; what was computed of them is not computed again.
 
-        If they were not all computed yet, `row` is computed first, so that `n` forks read it once. `room` is as in
-        `open`. Raises ModelError when `row` holds fewer than `length` tokens, CacheFullError when there is no room;
-        then no row has changed.
+        It is under the adapter of `row`. If they were not all computed yet, `row` is computed first, so that `n` forks
+        read it once. `room` is as in `open`. Raises ModelError when `row` holds fewer than `length` tokens,
+        CacheFullError when there is no room; then no row has changed.
         """
 
     def park(self, row: Row) -> None:

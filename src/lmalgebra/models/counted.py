@@ -1,20 +1,22 @@
 """What sessions share that count their rows' space to the token."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import CacheFullError
 from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length
 
 
 @dataclass(eq=False)
 class CountedRow:
-    """A row's tokens, of which the first `read` are read, and for how many space is taken."""
+    """A row's tokens, of which the first `read` are read, for how many space is taken, and its adapters."""
 
     tokens: list[int]
     room: int = 0
     read: int = 0
+    adapters: AdapterSum = ()
     sequence: int = 0
     """Its number in the engine, where rows have one."""
 
@@ -42,32 +44,43 @@ class CountedSession(Session):
     def _forget(self, row: CountedRow) -> None:
         """Take out of the engine's row what is past the tokens that `row` has read."""
 
-    @abstractmethod
-    def _check_adapter(self, adapter: str) -> None:
-        """Raise ModelError for an adapter that there is not."""
-
     @property
     def room_left(self) -> int | None:
         return None if self._max_tokens is None else self._max_tokens - self._used
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
+    def open(self, tokens: Sequence[int] = (), adapter: Adapter | None = None, room: int = 0) -> Row:
         if adapter is not None:
-            self._check_adapter(adapter)
+            self.load_adapter(adapter)
         check_length(len(tokens), self.context_length)
-        return self._add(CountedRow(list(tokens), min(room, self.context_length)))
+        return self._add(CountedRow(list(tokens), min(room, self.context_length), adapters=summands(adapter)))
 
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         original = self._rows[row]
         length = fork_length(length, len(original.tokens))
         if original.read < length:
             self.extend({row: ()})
-        twin = self._add(CountedRow(original.tokens[:length], min(room, self.context_length), read=length))
+        room = min(room, self.context_length)
+        twin = self._add(CountedRow(original.tokens[:length], room, length, original.adapters))
         self._copy(original, self._rows[twin])
         return twin
 
     def _add(self, row: CountedRow) -> Row:
         self._take(row.space)
         return self._rows.add(row)
+
+    def _after(self, tokens: Mapping[Row, Sequence[int]]) -> dict[Row, list[int]]:
+        """What rows hold when `tokens` are appended. Raises PromptError past `context_length`."""
+        after = {row: [*self._rows[row].tokens, *new] for row, new in tokens.items()}
+        for each in after.values():
+            check_length(len(each), self.context_length)
+        return after
+
+    def _hold(self, after: Mapping[Row, list[int]]) -> None:
+        """Let rows hold these tokens, all of them read. Raises CacheFullError, with nothing changed."""
+        rows = {row: self._rows[row] for row in after}
+        self._take(sum(max(0, len(after[row]) - held.space) for row, held in rows.items()))
+        for row, held in rows.items():
+            held.tokens, held.read = after[row], len(after[row])
 
     def _take(self, space: int) -> None:
         if self._max_tokens is not None and self._used + space > self._max_tokens:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lmalgebra.algebra.adapter import Adapter, adapter_text
 from lmalgebra.distributions import fill_unseen
 from lmalgebra.errors import ModelError
 from lmalgebra.models.base import Row, SeenMass, check_length, wanted_logits
@@ -117,9 +118,9 @@ class EndpointSession(CountedSession):
         mean = self._mass / self._positions if self._positions else 1.0
         return SeenMass(self._positions, mean, self._least, self._endpoint.reworded)
 
-    def _check_adapter(self, adapter: str) -> None:
+    def load_adapter(self, adapter: Adapter) -> None:
         raise ModelError(
-            f"The adapter '{adapter}' cannot be used: a remote's adapters are at its server.",
+            f"The adapter {adapter_text(adapter)} cannot be used: a remote's adapters are at its server.",
             "Name the model that the server has with the adapter in `served`.",
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 from lmalgebra.algebra.remote import is_remote
 from lmalgebra.errors import ModelError
@@ -27,6 +28,11 @@ class Engine:
 def is_toy(source: str) -> bool:
     """Whether `source` names an exact toy: `toy`, `toy:SEED` or a `.json` table."""
     return source == "toy" or source.startswith("toy:") or source.endswith(".json")
+
+
+def is_place(source: str) -> bool:
+    """Whether `source` can only be a path: it is there, or is written as no hub id is."""
+    return Path(source).expanduser().exists() or source.startswith((".", "/", "~")) or source.count("/") > 1
 
 
 def is_gguf(source: str) -> bool:

@@ -56,6 +56,20 @@ class FusedLayer(nn.Module):
         gate, up = self.gate_up(self.second_norm(hidden)).chunk(2, dim=-1)
         return hidden.add_(self.down(self.activation(gate).mul_(up)))
 
+    def parts(self) -> dict[str, tuple[nn.Module, int, int]]:
+        """Where each linear layer of Transformers' own layer is computed: the module, and its first and last output."""
+        queries, keys = (count * self.size for count in self.heads)
+        gate, width = self.gate_up.out_features // 2, self.project.out_features
+        return {
+            "self_attn.q_proj": (self.project, 0, queries),
+            "self_attn.k_proj": (self.project, queries, queries + keys),
+            "self_attn.v_proj": (self.project, queries + keys, width),
+            "self_attn.o_proj": (self.merge, 0, self.merge.out_features),
+            "mlp.gate_proj": (self.gate_up, 0, gate),
+            "mlp.up_proj": (self.gate_up, gate, 2 * gate),
+            "mlp.down_proj": (self.down, 0, self.down.out_features),
+        }
+
     def _attention(self, hidden: Tensor, rows: Pass, cosines: Tensor, sines: Tensor) -> Tensor:
         tokens = hidden.shape[1]
         projected = self.project(hidden).view(tokens, -1, self.size)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lmalgebra.algebra.adapter import AdapterSum
 from lmalgebra.errors import CacheFullError
 
 SMALLEST_CAPACITY = 128
@@ -23,12 +24,13 @@ Layers = dict[int, tuple[Tensor, Tensor]]
 
 @dataclass(eq=False)
 class CachedRow:
-    """A row's tokens, and where the keys and values of its first `cached` tokens are."""
+    """A row's tokens, the adapters that it is under, and where the keys and values of its first `cached` tokens are."""
 
     tokens: list[int] = field(default_factory=list)
     cached: int = 0
     slab: "Slab | None" = None
     slot: int = -1
+    adapters: AdapterSum = ()
 
 
 class Slab:
@@ -151,7 +153,7 @@ class KVCache:
 
         Raises CacheFullError, with nothing changed.
         """
-        twin = CachedRow(row.tokens[:length])
+        twin = CachedRow(row.tokens[:length], adapters=row.adapters)
         cached = min(row.cached, length)
         self.reserve(twin, max(cached, room))
         if cached:

@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import CacheFullError, ModelError
-from lmalgebra.models.base import Row, check_length, wanted_logits
+from lmalgebra.models.base import Row, wanted_logits
 from lmalgebra.models.counted import CountedRow, CountedSession
 
 CACHE_TOKENS = 1 << 14
@@ -108,6 +109,7 @@ class GGUFModel:
         self.vocabulary_size = int(self.api.llama_vocab_n_tokens(self.vocabulary))
         self.context_length = int(self.metadata(f"{self.metadata('general.architecture')}.context_length") or 0)
         self.is_float32 = self.metadata("general.file_type") == "0"
+        self._adapters: dict[str, Any] = {}
         self._refuse_what_does_not_speak()
 
     def _refuse_what_does_not_speak(self) -> None:
@@ -124,6 +126,25 @@ class GGUFModel:
         self.api.llama_model_desc(self.pointer, buffer, len(buffer))
         parameters = self.api.llama_model_n_params(self.pointer) / 1e6
         return f"{buffer.value.decode()}, {parameters:,.0f}M parameters, llama.cpp on {self.place}"
+
+    def adapter(self, place: str) -> Any:
+        """The LoRA of a .gguf file, loaded for these weights once and freed with them. Raises ModelError."""
+        if place not in self._adapters:
+            file = Path(place).expanduser()
+            refusal = f"The adapter '{place}' cannot be used: "
+            if file.suffix != ".gguf":
+                raise ModelError(
+                    f"{refusal}the engine 'llamacpp' reads adapters from .gguf files.",
+                    "Convert it with llama.cpp's convert_lora_to_gguf.py, or use the engine 'torch' for the model.",
+                )
+            if not file.is_file():
+                raise ModelError(f"{refusal}there is no such file.", "Give the path of a .gguf file.")
+            _forget_errors(self.api)
+            pointer = self.api.llama_adapter_lora_init(self.pointer, os.fsencode(file))
+            if not pointer:
+                raise ModelError(f"{refusal}{_reason()}.", "Use it with the model that it was trained for.")
+            self._adapters[place] = pointer
+        return self._adapters[place]
 
     def metadata(self, key: str) -> str | None:
         """The value of a key in the file, as text."""
@@ -148,6 +169,7 @@ class LlamaCppSession(CountedSession):
         self._context = self._new_context(most, threads or torch.get_num_threads())
         self._memory = self._api.llama_get_memory(self._context)
         self._batch = _Batch(self._api, TOKENS_AT_ONCE)
+        self._laid_over: AdapterSum | None = ()
 
     def _new_context(self, most: int, threads: int) -> Any:
         options = self._api.llama_context_default_params()
@@ -169,8 +191,9 @@ class LlamaCppSession(CountedSession):
         finalize(self, self._api.llama_free, context)
         return context
 
-    def _check_adapter(self, adapter: str) -> None:
-        raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
+    def load_adapter(self, adapter: Adapter) -> None:
+        for place, _ in summands(adapter):
+            self._model.adapter(place)
 
     def _add(self, row: CountedRow) -> Row:
         if not self._free:
@@ -195,15 +218,14 @@ class LlamaCppSession(CountedSession):
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
         counts = wanted_logits(tokens, wanted)
-        held = {row: self._rows[row] for row in tokens}
-        after = {row: [*each.tokens, *tokens[row]] for row, each in held.items()}
-        for row, each in held.items():
-            check_length(len(after[row]), self.context_length)
-            self._check_vocabulary(after[row][each.read :])
+        after, held = self._after(tokens), {row: self._rows[row] for row in tokens}
+        unread = {row: after[row][each.read :] for row, each in held.items()}
+        for new in unread.values():
+            self._check_vocabulary(new)
         growth = sum(max(0, len(after[row]) - each.space) for row, each in held.items())
         self._take(growth)
         try:
-            logits = self._read({row: after[row][each.read :] for row, each in held.items()}, counts)
+            logits = self._read_by_adapters(unread, counts)
         except BaseException:
             self._used -= growth
             for each in held.values():
@@ -211,7 +233,33 @@ class LlamaCppSession(CountedSession):
             raise
         for row, each in held.items():
             each.tokens, each.read = after[row], len(after[row])
-        return dict(zip(tokens, logits.split([counts[row] for row in tokens]), strict=True))
+        return logits
+
+    def _read_by_adapters(self, unread: Mapping[Row, list[int]], counts: Mapping[Row, int]) -> dict[Row, Tensor]:
+        """Read tokens into the cache, the rows under the same adapters at a time; each row's wanted logits."""
+        groups: dict[AdapterSum, list[Row]] = {}
+        for row in unread:
+            groups.setdefault(self._rows[row].adapters, []).append(row)
+        found: dict[Row, Tensor] = {}
+        for adapters in sorted(groups, key=lambda each: each != self._laid_over):  # each change takes time
+            self._lay_over(adapters)
+            rows = groups[adapters]
+            logits = self._read({row: unread[row] for row in rows}, counts)
+            if len(groups) > 1:
+                logits = logits.clone()  # the next group's go to the same place
+            found |= zip(rows, logits.split([counts[row] for row in rows]), strict=True)
+        return found
+
+    def _lay_over(self, adapters: AdapterSum) -> None:
+        """Let what is read next be under `adapters`."""
+        if adapters == self._laid_over:
+            return
+        pointers = [self._model.adapter(place) for place, _ in adapters]
+        count, scales = len(adapters), [weight for _, weight in adapters]
+        self._laid_over = None  # unknown, if this is interrupted
+        array = (self._api.llama_adapter_lora_p_ctypes * count)(*pointers)
+        self._api.llama_set_adapters_lora(self._context, array, count, (ctypes.c_float * count)(*scales))
+        self._laid_over = adapters
 
     def _check_vocabulary(self, tokens: Sequence[int]) -> None:
         if tokens and not 0 <= min(tokens) <= max(tokens) < self.vocabulary_size:

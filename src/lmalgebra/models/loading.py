@@ -20,7 +20,7 @@ from lmalgebra.algebra.describe import QUANTIZATIONS
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
 from lmalgebra.models.base import LanguageModel, Session
-from lmalgebra.models.engines import REMOTE, choose_engine, is_toy
+from lmalgebra.models.engines import REMOTE, choose_engine, is_place, is_toy
 from lmalgebra.models.packed_linear import SMALLEST_PASS, pack_linears
 from lmalgebra.models.table import TableModel
 
@@ -148,7 +148,7 @@ def resolve(source: str, report: Callable[[str], None]) -> str:
                 "Save the model there with save_pretrained; pickled weights (*.bin) are not loaded.",
             )
         return str(path)
-    if path.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1:
+    if is_place(source):
         raise ModelError(f"There is no model at '{source}'.", "Give a folder of weights or a .gguf file.")
     if "/" not in source:
         catalog.entry(source)  # raises, with the names there are

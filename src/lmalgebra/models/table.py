@@ -7,13 +7,14 @@ formulas, voice files and the command line can be tried and tested without any w
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import ModelError, PromptError
 from lmalgebra.models.base import (
     LanguageModel,
@@ -22,10 +23,10 @@ from lmalgebra.models.base import (
     Row,
     TextStream,
     Tokenizer,
-    check_length,
     wanted_logits,
 )
 from lmalgebra.models.counted import CountedRow, CountedSession
+from lmalgebra.models.engines import is_toy
 
 END = "<end>"
 TOY_PIECES = (*"abcdefghijklmnopqrstuvwxyz0123456789 .,:;!?'\"()-\n", END)
@@ -117,29 +118,39 @@ class TableSession(CountedSession):
         self.vocabulary_size = len(table.pieces)
         self.device = torch.device("cpu")
         self.computed = 0
+        self._laid_over: dict[str, TableModel] = {}
 
-    def _check_adapter(self, adapter: str) -> None:
-        raise ModelError(f"The adapter '{adapter}' cannot be used: a toy model has none.")
+    def load_adapter(self, adapter: Adapter) -> None:
+        """An adapter of a toy is another one of the same pieces, `toy:SEED`: its log-probabilities are added."""
+        for place, _ in summands(adapter):
+            if place.endswith(".json") or not is_toy(place):
+                raise ModelError(
+                    f"The adapter '{place}' cannot be used: this model is a toy.",
+                    "A toy's adapter is another toy, such as 'toy:7'.",
+                )
+            self._laid_over[place] = replace(self._table, seed=TableModel.from_source(place).seed, rows={})
 
     def _copy(self, original: CountedRow, twin: CountedRow) -> None: ...
 
     def _forget(self, row: CountedRow) -> None: ...
 
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
-        rows = {row: self._rows[row] for row in tokens}
-        after = {row: [*held.tokens, *tokens[row]] for row, held in rows.items()}
-        for held in after.values():
-            check_length(len(held), self.context_length)
-        results = {row: self._logits(after[row], count) for row, count in wanted_logits(tokens, wanted).items()}
-        self._take(sum(max(0, len(after[row]) - held.space) for row, held in rows.items()))
-        for row, held in rows.items():
-            self.computed += len(after[row]) - held.read
-            held.tokens, held.read = after[row], len(after[row])
+        after, counts = self._after(tokens), wanted_logits(tokens, wanted)
+        results = {row: self._logits(held, self._rows[row].adapters, counts[row]) for row, held in after.items()}
+        unread = sum(len(held) - self._rows[row].read for row, held in after.items())
+        self._hold(after)
+        self.computed += unread
         return results
 
-    def _logits(self, held: list[int], wanted: int) -> Tensor:
-        found = [self._table.logprobs(held[: end + 1]) for end in range(len(held) - wanted, len(held))]
+    def _logits(self, held: list[int], adapters: AdapterSum, wanted: int) -> Tensor:
+        found = [self._logprobs(held[: end + 1], adapters) for end in range(len(held) - wanted, len(held))]
         return torch.stack(found) if found else torch.empty(0, self.vocabulary_size, dtype=torch.float64)
+
+    def _logprobs(self, held: list[int], adapters: AdapterSum) -> Tensor:
+        scores = self._table.logprobs(held)
+        for place, weight in adapters:
+            scores = scores + weight * self._laid_over[place].logprobs(held)
+        return scores.log_softmax(-1) if adapters else scores
 
 
 class TableTokenizer(Tokenizer):

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
+from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import ModelError
 from lmalgebra.models import attention
+from lmalgebra.models.adapters import Adapters
 from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
 from lmalgebra.models.base import (
     Ahead,
@@ -25,6 +27,7 @@ from lmalgebra.models.base import (
     fork_length,
     wanted_logits,
 )
+from lmalgebra.models.counted import CountedRow, CountedSession
 from lmalgebra.models.kv_cache import CachedRow, KVCache
 
 PASS_TOKENS = 1024
@@ -50,6 +53,7 @@ class TransformersSession(Session):
         self._model = model.eval()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.device = model.device
+        self._adapters = Adapters(model)
         self._rows: RowTable[CachedRow] = RowTable()
         self.windows: dict[int, int | None] = {}  # of each layer's attention, once it ran
         self._smallest_pass = smallest_pass
@@ -61,12 +65,16 @@ class TransformersSession(Session):
     def room_left(self) -> int:
         return self.cache.max_tokens - self.cache.used_tokens
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
-        refuse_adapter(adapter)
+    def open(self, tokens: Sequence[int] = (), adapter: Adapter | None = None, room: int = 0) -> Row:
+        if adapter is not None:
+            self.load_adapter(adapter)
         check_length(len(tokens), self.context_length)
-        row = CachedRow(list(tokens))
+        row = CachedRow(list(tokens), adapters=summands(adapter))
         self.cache.reserve(row, self._space(room, len(tokens)))
         return self._rows.add(row)
+
+    def load_adapter(self, adapter: Adapter) -> None:
+        self._adapters.load(adapter)
 
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         original = self._rows[row]
@@ -135,7 +143,8 @@ class TransformersSession(Session):
             first += piece.count
         rows.idle = max(0, self._smallest_pass - len(ids))
         index = None if len(wanted) == len(ids) else torch.tensor(wanted, dtype=torch.long, device=device)
-        logits = self._forward(ids + [0] * rows.idle, positions + [0] * rows.idle, rows, index)[: len(wanted)]
+        with self._adapters.over((piece.row.adapters, piece.count) for piece in rows.pieces):
+            logits = self._forward(ids + [0] * rows.idle, positions + [0] * rows.idle, rows, index)[: len(wanted)]
         self.windows = rows.windows
         for piece, part in zip(rows.pieces, logits.split(counts), strict=True):
             by_row[id(piece.row)].logits.append(part)
@@ -206,50 +215,37 @@ def _passes(work: Iterable[_Work]) -> Iterator[list[Piece]]:
         yield pieces
 
 
-class RecomputeSession(Session):
+class RecomputeSession(CountedSession):
     """Any causal model, exactly and slowly: each row is read from its start whenever it is extended."""
 
     def __init__(self, model: PreTrainedModel, context_length: int, note: str) -> None:
+        super().__init__(max_cache_tokens=None)
         self._model = model.eval()
+        self._adapters = Adapters(model)
         self.device = model.device
-        self._rows: RowTable[list[int]] = RowTable()
         self.context_length = context_length
         self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
         self.notes = (note,)
 
-    def open(self, tokens: Sequence[int] = (), adapter: str | None = None, room: int = 0) -> Row:
-        refuse_adapter(adapter)
-        check_length(len(tokens), self.context_length)
-        return self._rows.add(list(tokens))
-
-    def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
-        held = self._rows[row]
-        return self._rows.add(held[: fork_length(length, len(held))])
-
-    def rewind(self, row: Row, length: int) -> None:
-        check_rewind(length, len(self._rows[row]))
-        del self._rows[row][length:]
-
-    def close(self, row: Row) -> None:
-        self._rows.remove(row)
-
-    def length(self, row: Row) -> int:
-        return len(self._rows[row])
+    def load_adapter(self, adapter: Adapter) -> None:
+        self._adapters.load(adapter)
 
     @torch.inference_mode()
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
-        full = {row: self._rows[row] + list(new) for row, new in tokens.items()}
-        for after in full.values():
-            check_length(len(after), self.context_length)
-        results = {row: self._read(full[row], count) for row, count in wanted_logits(tokens, wanted).items()}
-        for row, after in full.items():
-            self._rows[row][:] = after
+        after, counts = self._after(tokens), wanted_logits(tokens, wanted)
+        results = {row: self._read(held, self._rows[row].adapters, counts[row]) for row, held in after.items()}
+        self._hold(after)
         return results
 
-    def _read(self, tokens: list[int], wanted: int) -> Tensor:
+    def _copy(self, original: CountedRow, twin: CountedRow) -> None: ...
+
+    def _forget(self, row: CountedRow) -> None: ...
+
+    def _read(self, tokens: list[int], adapters: AdapterSum, wanted: int) -> Tensor:
         if not wanted:
             return torch.empty(0, self.vocabulary_size, device=self.device)
-        out = plain_logits(self._model, tokens)[len(tokens) - wanted :]
+        with self._adapters.over([(adapters, len(tokens))]):
+            out = plain_logits(self._model, tokens)[len(tokens) - wanted :]
         return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
 
 
@@ -258,12 +254,6 @@ def plain_logits(model: PreTrainedModel, tokens: Sequence[int]) -> Tensor:
     """The model's own logits for one row read from its start, `[tokens, vocabulary]`."""
     logits: Tensor = model(input_ids=torch.tensor([list(tokens)], device=model.device), use_cache=False).logits[0]
     return logits
-
-
-def refuse_adapter(adapter: str | None) -> None:
-    """Raise ModelError for any adapter: these sessions have none yet."""
-    if adapter is not None:
-        raise ModelError(f"The adapter '{adapter}' cannot be used: this engine does not load LoRA adapters yet.")
 
 
 def why_not_served(model: PreTrainedModel, context_length: int) -> str:
