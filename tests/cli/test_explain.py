@@ -127,6 +127,12 @@ def test_the_page_draws_what_the_numbers_say():
     assert 'class="t quiet" data-at="1"' in text
 
 
+def test_a_formula_of_one_term_has_no_parts():
+    text = page(explanation(terms=()))
+    assert text.count('<rect class="bar"') == 0
+    assert "against <b>base</b>" in text
+
+
 @pytest.mark.parametrize(
     ("text", "shown"), [(" a", "␣a"), ("a ", "a␣"), ("  ", "␣␣"), ("\n\n", "⏎⏎"), ("\t", "⇥"), ("a b", "a b")]
 )

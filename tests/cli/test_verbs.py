@@ -20,7 +20,7 @@ def test_version(lm):
     assert lm("--version").stdout == f"lmalgebra {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["run", "chat"])
+@pytest.mark.parametrize("verb", ["run", "chat", "explain"])
 def test_help_lists_every_setting_in_groups(lm, verb):
     shown = lm(verb, "--help").stdout
     settings = ["max-new-tokens", "min-new-tokens", "temperature", "top-p", "top-k", "min-p", "repetition-penalty"]
@@ -30,7 +30,7 @@ def test_help_lists_every_setting_in_groups(lm, verb):
         assert f"─ {group} ─" in shown
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["models", "list"], ["new", "my.toml"], ["check"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list"], ["recipes"], ["new", "my.toml"], ["check"]])
 def test_small_verbs_need_no_torch(arguments, tmp_path):
     code = "import sys; from lmalgebra.cli import app; app(standalone_mode=False); print('torch' in sys.modules)"
     command = [sys.executable, "-c", code, *arguments]

@@ -6,7 +6,17 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from lmalgebra.cli.explain_view import HOW_SHARED, MOVED, drawn_with, most_moved, mover, nats, share, visible
+from lmalgebra.cli.explain_view import (
+    HOW_SHARED,
+    MOVED,
+    alternatives,
+    drawn_with,
+    most_moved,
+    mover,
+    nats,
+    share,
+    visible,
+)
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import ExplainedToken, Explanation
@@ -149,11 +159,10 @@ def _table(explanation: "Explanation") -> str:
 def _row(explanation: "Explanation", position: int, token: "ExplainedToken") -> str:
     numbers = [share(token.logprob), share(token.reference_logprob), nats(token.change)]
     numbers += [nats(token.parts[term]) for term in explanation.terms]
-    instead = ", ".join(f"{escape(visible(each.text))} {100 * each.probability:.0f} %" for each in token.reference_top)
     return (
         f'<tr><td>{position + 1}</td><td class="left mono">{escape(visible(token.name))}</td>'
         f"{''.join(f'<td>{number}</td>' for number in numbers)}"
-        f'<td class="left mono">{instead}</td></tr>'
+        f'<td class="left mono">{escape(alternatives(token, 3))}</td></tr>'
     )
 
 

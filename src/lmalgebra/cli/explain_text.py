@@ -7,7 +7,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lmalgebra.cli.explain_view import HOW_SHARED, MOVED, drawn_with, most_moved, mover, nats, share, visible
+from lmalgebra.cli.explain_view import (
+    HOW_SHARED,
+    MOVED,
+    alternatives,
+    drawn_with,
+    most_moved,
+    mover,
+    nats,
+    share,
+    visible,
+)
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import ExplainedToken, Explanation
@@ -49,7 +59,8 @@ def _coloured(explanation: "Explanation", colours: dict[str, str]) -> Text:
     """The text; a moved token has the colour of the term that moved it most, underlined where that was downwards."""
     line = Text()
     for token in explanation.tokens:
-        line.append(token.text, _style(token, colours))
+        text = token.text.lstrip(" ")
+        line.append(" " * (len(token.text) - len(text))).append(text, _style(token, colours))
     return line
 
 
@@ -61,7 +72,6 @@ def _style(token: "ExplainedToken", colours: dict[str, str]) -> str:
 
 
 def _table(explanation: "Explanation", colours: dict[str, str], width: int) -> Table:
-    alternatives = 3 if width >= WIDE else 1
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.title = Text(f"The most moved tokens (by {MOVED} nats or more; underlined: downwards)", "bold")
     table.add_column("at", justify="right")
@@ -76,17 +86,12 @@ def _table(explanation: "Explanation", colours: dict[str, str], width: int) -> T
     for position, token in most_moved(explanation):
         table.add_row(
             str(position + 1),
-            Text(visible(token.name), _style(token, colours)),
+            Text.assemble((visible(token.name), _style(token, colours))),  # so that what fills the cell is plain
             share(token.logprob),
             share(token.reference_logprob),
             str(token.reference_rank),
             nats(token.change),
             *(nats(token.parts[term]) for term in explanation.terms),
-            Text(
-                ", ".join(
-                    f"{visible(each.text)} {100 * each.probability:.0f} %"
-                    for each in token.reference_top[:alternatives]
-                )
-            ),
+            Text(alternatives(token, 3 if width >= WIDE else 1)),
         )
     return table

@@ -53,6 +53,12 @@ def share(logprob: float) -> str:
     return "<0.01 %" if percent < 0.01 else f"{percent:.2f} %" if percent < 1 else f"{percent:.0f} %"
 
 
+def alternatives(token: "ExplainedToken", count: int) -> str:
+    """What the reference would have said, with probabilities."""
+    shown = [f"{visible(each.text)} {100 * each.probability:.0f} %" for each in token.reference_top[:count]]
+    return " · ".join(shown)
+
+
 def drawn_with(explanation: "Explanation") -> str:
     """What a generated text was drawn with, in words."""
     if explanation.sampling is None:

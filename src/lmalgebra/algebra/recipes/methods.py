@@ -121,7 +121,7 @@ def fudge(base: Formula, classifier: Formula, weight: Weight = 1.0, top_k: int =
     return base + weight * classifier + within(base, top_k=top_k)
 
 
-def union_detox(base: Formula, toxic: Formula, strength: float = 0.96) -> Formula:
+def union_detox(base: Formula, toxic: Formula, strength: Weight = 0.96) -> Formula:
     """Detoxification by a union: away from what a toxic context makes likelier, and from that only.
 
     Dekoninck et al., ICLR 2024, arXiv 2311.14479: M - 0.96 union(M_toxic, M), with the paper's weight; it is below 1.
@@ -130,7 +130,7 @@ def union_detox(base: Formula, toxic: Formula, strength: float = 0.96) -> Formul
 
 
 def union_detox_classifier(
-    base: Formula, toxic: Formula, classifier: Formula, strength: float = 0.96, weight: Weight = 0.04
+    base: Formula, toxic: Formula, classifier: Formula, strength: Weight = 0.96, weight: Weight = 0.04
 ) -> Formula:
     """Detoxification by a union and a classifier of what is not toxic.
 
