@@ -55,10 +55,12 @@ def _run(model: "Model") -> str:
 
 
 def _spoken(term: "Term") -> str:
-    """How a term is prompted, and by which model it speaks."""
-    from lmalgebra.algebra import ModelTerm
+    """How a term is prompted, and by which model it speaks; of a constraint, what it says."""
+    from lmalgebra.algebra import Constraint, ModelTerm
 
     description = term.description
+    if isinstance(description, Constraint):
+        return ", ".join(f"{key} {_shown(value)}" for key, value in description.table().items())
     if not isinstance(description, ModelTerm):
         return type(description).__name__
     keys = ("system", "prefix", "chat_template", "template", "adapter")
@@ -106,6 +108,11 @@ def _load(voice: "Voice") -> None:
         lines += _indented([f"{model.name}: {loaded.summary}", *(f"  note: {note}" for note in loaded.session.notes)])
     lines += [f"vocabulary: {len(tokenizer.vocabulary):,} tokens, the same for every term"]
     print("\n".join(lines))
+
+
+def _shown(value: object) -> str:
+    texts = value if isinstance(value, list) else [value]
+    return ", ".join(_quoted(each) if isinstance(each, str) else str(each).lower() for each in texts)
 
 
 def _quoted(text: str) -> str:
