@@ -18,6 +18,7 @@ TERMS = [
     la.require(["dog", "ball"], name="c"),
     la.require(["dog", "ball"], ordered=True, inflections=False, name="c"),
     la.forbid(["shut up", "Ä\nb"], name="c"),
+    la.forbid(["shut up"], exact=True, name="c"),
 ]
 
 
@@ -95,6 +96,7 @@ def test_a_schema_may_be_a_table_of_the_voice_file():
         (lambda: la.require([str(n) for n in range(61)]), "61 words are required. Require at most 60."),
         (lambda: la.require(["dog"], ordered=1), "ordered=1 is not true or false."),
         (lambda: la.forbid("dog"), "forbid='dog' is not a list of phrases."),
+        (lambda: la.forbid(["dog"], exact="no"), "exact='no' is not true or false."),
         (lambda: la.forbid([]), "forbid=[] names no phrases. Give at least one."),
         (lambda: la.forbid(["a", "  "]), "'  ' in forbid is empty."),
     ],

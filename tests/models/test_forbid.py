@@ -18,8 +18,8 @@ GAPS = " -\n,"
 CHARACTERS = LETTERS + LETTERS.upper() + GAPS
 
 
-def scorer_of(phrases, tokenizer):
-    return open_constraint(forbid(phrases, name="c").description, tokenizer.model, tokenizer.end_tokens)
+def scorer_of(phrases, tokenizer, exact=True):
+    return open_constraint(forbid(phrases, exact=exact, name="c").description, tokenizer.model, tokenizer.end_tokens)
 
 
 def finds(phrases, text: str) -> bool:
@@ -56,12 +56,13 @@ def test_the_automaton_finds_what_the_rule_finds(forbidden, text):
     st.lists(st.text(CHARACTERS, min_size=1, max_size=5), min_size=4, max_size=30, unique=True),
     st.integers(0, 1 << 32),
     st.integers(1, 12),
+    st.booleans(),
 )
-def test_no_phrase_is_ever_said(forbidden, pieces, seed, most):
+def test_no_phrase_is_ever_said(forbidden, pieces, seed, most, exact):
     """Whole and broken characters, several words in a token, any cut; the last letters are a way out of any word."""
     broken = {piece.encode()[:cut] for piece in pieces for cut in (1, 2)} | {b"\xa9", b"\xe2", b"\x80", b"\x8b"}
     tokenizer = ByteTokenizer([*{piece.encode() for piece in pieces} | broken, b"x", b"a", b" "])
-    scorer, draw = scorer_of(forbidden, tokenizer), random.Random(seed)
+    scorer, draw = scorer_of(forbidden, tokenizer, exact), random.Random(seed)
     text = tokenizer.decode(said(scorer, tokenizer, draw, most, drafts=True)).replace("\u200b", "")  # it is not seen
     assert not finds(forbidden, text), text
 
@@ -89,6 +90,16 @@ def test_a_phrase_is_forbidden_once_its_last_word_is_whole(tokenizer):
     assert b"" not in pending
     assert b" " not in pending
     assert {b"s", b"\xc3"} <= pending
+
+
+def test_no_token_ends_with_a_phrase_unless_only_whole_words_count(tokenizer):
+    scorer = scorer_of(["shut up"], tokenizer, exact=False)
+    after = allowed(scorer, tokenizer, "do shut")
+    assert {b" upper", b" ", b"s", b""} <= after
+    assert b" up" not in after
+    assert b"p" not in allowed(scorer, tokenizer, "shut u")
+    assert b"p" in allowed(scorer, tokenizer, "shut a u")
+    assert allowed(scorer, tokenizer, "shut u", most=7) == allowed(scorer, tokenizer, "shut u")
 
 
 def test_a_text_that_is_cut_does_not_end_with_a_phrase(tokenizer):

@@ -90,9 +90,8 @@ class Required(Constraint):
                 raise VoiceError(f"The required word {shown(word)} has no letter or digit.", "Leave it out.")
         if len(self.words) > MOST_WORDS:
             raise VoiceError(f"{len(self.words)} words are required.", f"Require at most {MOST_WORDS}.")
-        for key in ("ordered", "inflections"):
-            if not isinstance(getattr(self, key), bool):
-                raise VoiceError(f"{key}={shown(getattr(self, key))} is not true or false.", f"Write {key}=True.")
+        _require_bool("ordered", self.ordered)
+        _require_bool("inflections", self.inflections)
 
     def table(self) -> dict[str, Any]:
         """Only what differs from the defaults."""
@@ -102,15 +101,23 @@ class Required(Constraint):
 
 @dataclass(frozen=True)
 class Forbidden(Constraint):
-    """Texts in which none of `phrases` occurs as whole words, however it is written or cut into tokens."""
+    """Texts in which none of `phrases` occurs as whole words, however it is written or cut into tokens.
+
+    After a token the text may not end with a phrase either, so that a longer word can be said where a token goes past
+    the phrase. With `exact` it may, and letters must then follow: nothing else is forbidden, but a model that is about
+    to say the phrase makes a word of it that there is not.
+    """
 
     phrases: tuple[str, ...]
+    exact: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phrases", _texts("forbid", "phrases", self.phrases))
+        _require_bool("exact", self.exact)
 
     def table(self) -> dict[str, Any]:
-        return {"forbid": list(self.phrases)}
+        """Only what differs from the defaults."""
+        return {"forbid": list(self.phrases)} | ({"exact": True} if self.exact else {})
 
 
 def json_schema(schema: Mapping[str, Any] | bool | str | os.PathLike[str], *, name: str | None = None) -> Term:
@@ -150,12 +157,12 @@ def require(words: Sequence[str], *, ordered: bool = False, inflections: bool = 
     return _term(" ".join(("with", *described.words)), described, name)
 
 
-def forbid(phrases: Sequence[str], *, name: str | None = None) -> Term:
+def forbid(phrases: Sequence[str], *, exact: bool = False, name: str | None = None) -> Term:
     """A term that forbids `phrases`: see Forbidden.
 
     Raises VoiceError for what is no list of phrases, FormulaError for a name that cannot be used.
     """
-    described = Forbidden(phrases)  # type: ignore[arg-type]
+    described = Forbidden(phrases, exact)  # type: ignore[arg-type]
     return _term(" ".join(("without", *described.phrases)), described, name)
 
 
@@ -200,6 +207,11 @@ def _read(path: object) -> str:
 def _require_text(key: str, value: object, hint: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise VoiceError(f"{key}={shown(value)} is {'empty' if isinstance(value, str) else 'not text'}.", hint)
+
+
+def _require_bool(key: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise VoiceError(f"{key}={shown(value)} is not true or false.", f"Write {key}=True.")
 
 
 def _texts(key: str, what: str, given: object) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ BIASES: dict[str, tuple[Callable[..., Term], tuple[str, ...]]] = {
     "regex": (regex, ()),
     "grammar": (grammar, ()),
     "require": (require, ("ordered", "inflections")),
-    "forbid": (forbid, ()),
+    "forbid": (forbid, ("exact",)),
 }
 """Terms that are no language models, by the key that tells them, with the other keys that each may have."""
 

@@ -127,7 +127,8 @@ def _load(voice: "Voice") -> None:
 
 
 def _shown(value: object) -> str:
-    return _quoted(value) if isinstance(value, str) else str(value)
+    texts = value if isinstance(value, list) else [value]
+    return ", ".join(_quoted(each) if isinstance(each, str) else str(each).lower() for each in texts)
 
 
 def _quoted(text: str) -> str:

@@ -1,9 +1,11 @@
 """Phrases that a text may not contain, whatever its tokens are.
 
-A token is forbidden if the text with it contains a phrase, or if the phrase could then no longer be avoided: after
-"shut up" a letter must follow to make another word of it, as in "shut upward", so there must be room for one. What a
-text may be is thus exactly: no phrase in it, also where it is cut at its longest. Characters that a token begins and
-does not end count as what they can still become.
+A token is forbidden if the text with it contains a phrase, or ends with one. A letter could still follow and make
+another word of the phrase, as in "shut upward"; but a model that was about to say the phrase then says no word at all.
+
+Where the description is exact only whole words count: after "shut up" a letter must follow, so there must be room for
+one, and for the rest of a character that is cut. What a text may be is then exactly: no phrase in it, also where it is
+cut at its longest.
 """
 
 from collections.abc import Sequence
@@ -38,6 +40,7 @@ class ForbidScorer(MaskScorer):
     def __init__(self, description: Forbidden, model: LanguageModel, ends: frozenset[int]) -> None:
         size = model.session.vocabulary_size
         super().__init__(size, ends)
+        self._exact = description.exact
         vocabulary = vocabulary_text(model.tokenizer, size, ends)
         automaton = PhraseAutomaton([description.phrases])
         self._follower = Follower(automaton, vocabulary, np.bitwise_or)
@@ -61,7 +64,7 @@ class ForbidScorer(MaskScorer):
     def _mask_at(self, place: Place | None, position: int, most: int | None) -> Tensor:
         if place is None:
             return self._all(False)
-        left = LONGEST_WAY_OUT if most is None else min(max(most - position - 1, 0), LONGEST_WAY_OUT)
+        left = min(max(most - position - 1, 0), LONGEST_WAY_OUT) if self._exact and most else LONGEST_WAY_OUT
         may_end = not self._follower.found_at_end(place)
         return self._mask((place, left), lambda: self._allowed(place, left), may_end)
 
@@ -69,7 +72,10 @@ class ForbidScorer(MaskScorer):
         """The tokens that may come at `place` with room for `left` more after them, `[vocabulary]`."""
         leads = self._follower.leads(place)
         allowed = leads.found == 0
-        unsure = np.flatnonzero(allowed & (self._follower.automaton.pending[leads.state] != 0))
+        pending = self._follower.automaton.pending[leads.state] != 0
+        if not self._exact:
+            return allowed & ~pending
+        unsure = np.flatnonzero(allowed & pending)
         if len(unsure):
             places, which = self._follower.destinations(leads, unsure)
             allowed[unsure] = np.array([self._way_out(each) <= left for each in places])[which]
