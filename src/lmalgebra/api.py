@@ -24,29 +24,13 @@ class Models:
         """The loaded model of a description. Raises ModelError."""
         with self._loading:
             if model.weights not in self._loaded:
-                self._loaded[model.weights] = self._open(model)
+                self._loaded[model.weights] = _opened(model, self.report)
             return self._loaded[model.weights]
 
     def scorer(self, description: Bias, model: LanguageModel, ends: frozenset[int]) -> Scorer:
         """The classifier or constraint of a description, over the tokens of `model`; see `models.scorers`."""
         with self._loading:
             return self._scorers(description, model, ends)
-
-    def _open(self, model: Model) -> LanguageModel:
-        if model.is_remote:
-            from lmalgebra.models.remote import open_remote
-
-            return open_remote(model, self.report)
-        from lmalgebra.models.loading import load
-
-        return load(
-            model.source,
-            engine=model.engine,
-            dtype=model.dtype,
-            device=model.device,
-            quantization=model.quantization,
-            report=self.report,
-        )
 
     def unload(self) -> None:
         """Let go of all weights; voices that use them keep them."""
@@ -84,3 +68,21 @@ def load(
 ) -> ComposedVoice:
     """The voice of a voice file. Raises VoiceError for a file that is missing or not as it should be."""
     return voice(load_voice(Path(path)), models=models, speculate=speculate, **settings)
+
+
+def _opened(model: Model, report: Callable[[str], None]) -> LanguageModel:
+    """The model of a description, loaded here or served elsewhere."""
+    if model.is_remote:
+        from lmalgebra.models.remote import open_remote
+
+        return open_remote(model, report)
+    from lmalgebra.models.loading import load as load_weights
+
+    return load_weights(
+        model.source,
+        engine=model.engine,
+        dtype=model.dtype,
+        device=model.device,
+        quantization=model.quantization,
+        report=report,
+    )
