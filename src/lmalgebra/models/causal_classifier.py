@@ -63,6 +63,8 @@ class CausalClassifier(Scorer):
                 row = self._rewound(each)
                 unread[row] = [*each.state.before, *each.tokens][self._session.length(row) :]
                 nexts[row] = [[token for token in tokens if self._weighs(token)] for tokens in _candidates(each)]
+            if any(each.first == 0 and not each.state.before for each in asked):
+                self._know_nothing()
             found = self._session.look_ahead(unread, nexts)
         except CacheFullError as error:
             raise CacheFullError(f"The classifier '{self._classifier.source}': {error.message}", error.hint) from error
@@ -99,8 +101,9 @@ class CausalClassifier(Scorer):
         """How much each candidate adds, `[positions, candidates]`."""
         assert asked.candidates is not None
         before = self._log_c(found.after)
-        if len(before) < len(asked.candidates):
-            before = torch.cat([self._of_nothing(before), before])
+        if asked.first == 0 and not asked.state.before:
+            assert self._value_of_nothing is not None
+            before = torch.cat([self._value_of_nothing, before])
         weighed = torch.tensor(
             [[self._weighs(token) for token in tokens] for tokens in _candidates(asked)], dtype=torch.bool
         )
@@ -111,16 +114,15 @@ class CausalClassifier(Scorer):
     def _log_c(self, logits: Tensor) -> Tensor:
         return self._log_probabilities(logits / self._classifier.temperature)
 
-    def _of_nothing(self, like: Tensor) -> Tensor:
-        """The log-probability of the empty text, `[1]`."""
-        if self._value_of_nothing is None:
-            row = self._session.open()
-            try:
-                found = self._session.extend({row: [self._classifier.nothing]})[row]
-                self._value_of_nothing = self._log_c(found).clone()
-            finally:
-                self._session.close(row)
-        return self._value_of_nothing.to(like)
+    def _know_nothing(self) -> None:
+        """Have the log-probability of the empty text, `[1]`, which a row of no tokens does not give."""
+        if self._value_of_nothing is not None:
+            return
+        row = self._session.open()
+        try:
+            self._value_of_nothing = self._log_c(self._session.extend({row: [self._classifier.nothing]})[row])
+        finally:
+            self._session.close(row)
 
 
 def _candidates(asked: Asked) -> list[list[int]]:
