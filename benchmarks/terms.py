@@ -1,6 +1,6 @@
 """What a classifier in a formula costs: `base + 2 * classifier` over `base`, with 50 candidates a step.
 
-    python benchmarks/terms.py [--encoder FOLDER] [--causal-layers 6] [--repeats 5] [--tokens 16] [--dtype bfloat16]
+    python benchmarks/terms.py [--encoder FOLDER] [--causal-layers 6] [--repeats 5] [--tokens 16] [--clock wall] ...
 
 Everything compared runs in turn within each repeat, in one process, as side_by_side.py says; ratios are medians of the
 repeats' ratios. Nothing is remembered from one run to the next.
@@ -12,12 +12,15 @@ repeats' ratios. Nothing is remembered from one run to the next.
 - causal: the first layers of the language model with a head of random weights, which reads tokens; alone, and while the
   base drafts four tokens at a time.
 
+`--clock processor` takes the processor time of a single thread, for a machine on which other things run.
+
 Times are of texts of so many tokens after a short prompt that the classifier does not read. An encoder's time grows
 with its text, a causal classifier's hardly.
 """
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +42,11 @@ WEIGHT = 2
 
 def main() -> None:
     options = side_by_side.options(
-        __doc__, __file__, encoder="", causal_layers=6, repeats=5, tokens=16, dtype="bfloat16"
+        __doc__, __file__, encoder="", causal_layers=6, repeats=5, tokens=16, dtype="bfloat16", clock="wall"
     ).parse_args()
+    if options.clock == "processor":
+        torch.set_num_threads(1)
+        side_by_side.clock = time.process_time
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
@@ -48,6 +54,7 @@ def main() -> None:
         times, _ = side_by_side.measure(runs, options.tokens, options.repeats)
     pairs = [(name, "base") for name in dict.fromkeys(run.name for run in runs) if name != "base"]
     pairs = [(batch, pair) for batch in BATCHES for pair in pairs if (pair[0], batch) in times]
+    options.encoder = Path(options.encoder).name  # not where it lies on this machine
     results = side_by_side.record(options) | {
         "per_token": side_by_side.per_token(times),
         "ratios": [row for batch, pair in pairs for row in side_by_side.ratios(times, [pair], [batch])],

@@ -47,8 +47,8 @@ class CausalClassifier(Scorer):
         """The conversation may fill half of the context; of a longer one the end is read."""
         said = "\n".join(message["content"] for message in messages) if self._reads_all else ""
         before = self._classifier.as_tokenizer.encode([Quoted(said)])
-        most = self._session.context_length // 2
-        return Reading(before if len(before) <= most else before[-most:])
+        room = self._session.context_length // 2
+        return Reading(before[-room:])
 
     def end(self, state: Reading) -> None:
         if state.row is not None:
@@ -74,6 +74,8 @@ class CausalClassifier(Scorer):
                 row = self._rewound(each)
                 unread[row] = [*each.state.before, *each.tokens][self._session.length(row) :]
                 nexts[row] = lists
+            if any(each.first == 0 and not each.state.before for each in asked):
+                self._know_nothing()
             found = self._session.look_ahead(unread, nexts)
         except CacheFullError as error:
             raise CacheFullError(f"The classifier '{self._classifier.source}': {error.message}", error.hint) from error
@@ -120,21 +122,23 @@ class CausalClassifier(Scorer):
     def _so_far(self, found: Ahead, positions: int) -> Tensor:
         """The log-probability of the text at each position, `[positions]`."""
         values = self._log_c(found.after)
-        return values if len(values) == positions else torch.cat([self._of_nothing(values), values])
+        if len(values) == positions:
+            return values
+        assert self._value_of_nothing is not None
+        return torch.cat([self._value_of_nothing.to(values), values])
 
     def _log_c(self, logits: Tensor) -> Tensor:
         return self._log_probabilities(logits / self._classifier.temperature)
 
-    def _of_nothing(self, like: Tensor) -> Tensor:
-        """The log-probability of the empty text, `[1]`."""
-        if self._value_of_nothing is None:
-            row = self._session.open()
-            try:
-                found = self._session.extend({row: [self._classifier.nothing]})[row]
-                self._value_of_nothing = self._log_c(found).clone()
-            finally:
-                self._session.close(row)
-        return self._value_of_nothing.to(like)
+    def _know_nothing(self) -> None:
+        """Have the log-probability of the empty text, `[1]`, which a row of no tokens does not give."""
+        if self._value_of_nothing is not None:
+            return
+        row = self._session.open()
+        try:
+            self._value_of_nothing = self._log_c(self._session.extend({row: [self._classifier.nothing]})[row])
+        finally:
+            self._session.close(row)
 
 
 def _candidates(asked: Asked) -> list[list[int]]:
