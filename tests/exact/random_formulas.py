@@ -47,8 +47,7 @@ class RandomFormula:
             f"power({one} + {two}, 0.5)",
             f"({one} + {two}) / 2",
             f"({one} + 0.5 * union(tilt({two}), tilt({three})))",
-            f"({one} + {positive} * (tilt({two}) & 0))",
-            f"({one} + {weight} * probability({two}))",
+            f"({one} + {positive} * (tilt({two}) | -probability({three})))",
         ]
         if forbidding:
             kinds += [f"({one} + {positive} * within({two}, {self.draw.choice(LIMITS)}))"] * 2
