@@ -33,7 +33,7 @@ class Block(NamedTuple):
 def score(
     loaded: LoadedFormula, messages: Conversation, continuation: str, max_new_tokens: int, block: int = BLOCK
 ) -> tuple[list[int], Tensor]:
-    """The tokens of `continuation` and the log-probability (nats) of each under the formula, `[tokens]`.
+    """The tokens of `continuation` and the log-probability (nats) of each under the formula, float64 `[tokens]`.
 
     For `max_new_tokens` see `read_text`. Raises PromptError when the text does not fit into a term's context.
     """
@@ -42,7 +42,7 @@ def score(
     with closing(read_text(loaded, messages, tokens, max_new_tokens, block)) as blocks:
         for part in blocks:
             found += _logprobs(loaded.plan, part, is_impossible=-inf in found)
-    return tokens, torch.tensor(found)
+    return tokens, torch.tensor(found, dtype=torch.float64)
 
 
 def text_tokens(loaded: LoadedFormula, continuation: str) -> list[int]:
