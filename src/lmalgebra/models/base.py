@@ -392,7 +392,7 @@ def vocabulary_difference(first: Tokenizer, second: Tokenizer) -> str:
     return f"{piece!r} is token {token} in one and {there} the other"
 
 
-SPELLED = "It's 12,345 naïve café notes:\n\n  x = [1, 2]\t# Привет, 你好 🙂 don't  stop!"
+SPELLED = "It's 12,345 naïve café notes:\n\n  n = [1, 2]\t# Привет, 你好 🙂 don't  stop!"
 """A text on which tokenizers of one vocabulary part ways: digits, spaces, accents, scripts."""
 
 
