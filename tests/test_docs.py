@@ -8,7 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in ("decoding.md", "speculation.md")
+    for page in ("decoding.md", "speculation.md", "constraints.md")
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.M))
 ]
 
