@@ -85,8 +85,9 @@ def _until_impossible(
     Raises DecodingError where it is and yet no token is possible.
     """
     found: list[float] = []
+    like = next(iter(scores.values()))
     for row, (position, token) in enumerate(zip(positions, tokens, strict=True)):
         is_impossible = is_impossible or -inf in found
         mine = {leaf: each[row : row + 1] for leaf, each in scores.items()}
         found.append(-inf if is_impossible else float(plan.logprobs(mine, [position])[0, token]))
-    return torch.tensor(found)
+    return torch.tensor(found, dtype=like.dtype, device=like.device)
