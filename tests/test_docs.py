@@ -11,7 +11,15 @@ from lmalgebra.cli.recipes import SYSTEM_PROMPTS
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in ("decoding.md", "speculation.md", "classifiers.md", "recipes.md", "explain.md", "remote.md")
+    for page in (
+        "decoding.md",
+        "speculation.md",
+        "classifiers.md",
+        "recipes.md",
+        "explain.md",
+        "remote.md",
+        "constraints.md",
+    )
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.M))
 ]
 

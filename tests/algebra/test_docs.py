@@ -1,4 +1,4 @@
-"""The page about formulas holds only formulas and voice files that work."""
+"""The page about formulas holds only formulas and voice files that work, and that about constraints such files."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,14 @@ import pytest
 
 from lmalgebra.algebra import check, parse, parse_voice
 
-PAGE = (Path(__file__).parents[2] / "docs" / "formulas.md").read_text(encoding="utf-8")
+PAGE, CONSTRAINTS = (
+    (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8")
+    for name in ("formulas.md", "constraints.md")
+)
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+def blocks(language, page=PAGE):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
 
 
 FORMULAS = [line for block in blocks("formula") for line in block.splitlines() if line]
@@ -29,7 +32,7 @@ def test_every_method_has_a_distribution(text):
     check(parse(text))
 
 
-@pytest.mark.parametrize("text", blocks("toml"))
+@pytest.mark.parametrize("text", [*blocks("toml"), *blocks("toml", CONSTRAINTS)])
 def test_every_voice_file_reads(text):
     parse_voice(text)
 

@@ -198,9 +198,9 @@ def test_logprobs_are_the_formulas_before_truncation_and_equal_the_score(either,
 def test_a_long_continuation_is_scored_in_blocks_of_any_size(either):
     text = "once upon a time, there was a voice. " * 4
     messages = ({"role": "user", "content": "hello"},)
-    whole, expected = score(either.loaded, messages, text, block=1000)
+    whole, expected = score(either.loaded, messages, text, 64, block=1000)
     for block in (1, 7, 64):
-        tokens, found = score(either.loaded, messages, text, block=block)
+        tokens, found = score(either.loaded, messages, text, 64, block=block)
         assert tokens == whole
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 

@@ -38,6 +38,13 @@ def test_a_text_may_end_exactly_when_it_is_complete():
     assert allowed(scorer, b"abx") == set()
 
 
+def test_a_pattern_may_hold_what_a_grammar_would_read_otherwise():
+    scorer = scorer_of(la.regex('a/b\n"#\\d // c'))
+    assert allowed(scorer, b"a/b") == {b"\n"}
+    assert b"7" in allowed(scorer, b'a/b\n"#')
+    assert allowed(scorer, b'a/b\n"#7 // c') == {b""}
+
+
 def test_any_token_that_goes_on_is_allowed_also_where_only_one_text_is_possible():
     scorer = scorer_of(la.json_schema({"const": "12é"}))
     assert allowed(scorer, b'"') == {b"1", b"12"}
@@ -120,6 +127,7 @@ def test_a_matcher_goes_back_as_if_it_had_never_gone_on():
         (la.grammar("start: foo"), "grammar='start: foo' cannot be used: at 1(8): unknown name: \"foo\". Mend it."),
         (la.grammar('begin: "a"'), "grammar='begin: \"a\"' cannot be used: no start rule found. Mend it."),
         (la.json_schema({"type": "sting"}), 'json_schema=\'{"type": "sting"}\' cannot be used: Invalid type: sting.'),
+        (la.json_schema({"x-guidance": 5}), "json_schema='{\"x-guidance\": 5}' cannot be used: "),
         (la.json_schema(False), "json_schema='false' cannot be used: "),
         (
             la.json_schema({"propertyNames": {"pattern": "a"}}),

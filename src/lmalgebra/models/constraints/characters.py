@@ -38,11 +38,6 @@ def kind(character: str) -> int:
     return WORD if character.isalnum() or category(character)[0] == "M" else GAP
 
 
-def words(text: str) -> list[str]:
-    """The runs of characters of `text` that belong to words, letters of unspaced scripts included."""
-    return "".join(each if kind(each) != GAP else " " for each in text).split()
-
-
 @lru_cache(maxsize=1 << 12)
 def letters_from(start: bytes) -> tuple[str, ...]:
     """Some letters whose UTF-8 begins with `start`, the bytes of a character that is cut; empty if there are none."""

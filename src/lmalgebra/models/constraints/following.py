@@ -1,17 +1,17 @@
 """Follows phrases through texts that grow by tokens: where every token of a vocabulary leads, from any place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from lmalgebra.models.constraints.masks import Remembered
+from lmalgebra.models.base import LanguageModel, Message
+from lmalgebra.models.constraints.masks import MaskScorer, Remembered, Trail
 from lmalgebra.models.constraints.phrases import PhraseAutomaton
-from lmalgebra.models.constraints.vocabulary_text import VocabularyText, read
+from lmalgebra.models.constraints.vocabulary_text import VocabularyText, read, vocabulary_text
 
 Count = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """What has been found, and what occurs now, to what has been found then; elementwise."""
-
 
 BYTES_A_TOKEN = 16
 """Of `Leads`."""
@@ -50,8 +50,7 @@ class Follower:
 
     def after(self, place: Place, token: int) -> Place:
         """Where one token leads to."""
-        leads = self.leads(place)
-        return Place(int(leads.state[token]), self._rests[leads.rest[token]], int(leads.found[token]))
+        return self.spelled(place, self.vocabulary.pieces[token])
 
     def destinations(self, leads: Leads, tokens: np.ndarray) -> tuple[list[Place], np.ndarray]:
         """The different places that `tokens` lead to, and for each of them which it is, `[tokens]`."""
@@ -113,3 +112,32 @@ class Follower:
             found = self._count(found, self.automaton.found[state, symbol])
             state = int(self.automaton.step[state, symbol])
         return Place(state, place.rest, int(found))
+
+
+class FollowedText:
+    """A text in progress, of at most `most` tokens; its place is None once it is not allowed."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self.trail: Trail[Place | None] = Trail(Place())
+
+    def left(self, position: int, enough: float) -> float:
+        """The tokens that there is room for after the one at `position`, as far as they matter: at most `enough`."""
+        return enough if self.most is None else min(max(self.most - position - 1, 0), enough)
+
+
+class FollowingScorer(MaskScorer):
+    """A constraint that depends on where phrases occur: see PhraseAutomaton for `phrases`."""
+
+    def __init__(
+        self, phrases: Sequence[Sequence[str]], model: LanguageModel, ends: frozenset[int], count: Count = np.bitwise_or
+    ) -> None:
+        size = model.session.vocabulary_size
+        super().__init__(size, ends)
+        self._vocabulary = vocabulary_text(model.tokenizer, size, ends)
+        self._automaton = PhraseAutomaton(phrases)
+        self._follower = Follower(self._automaton, self._vocabulary, count)
+
+    def begin(self, messages: Sequence[Message], most: int | None = None) -> FollowedText:
+        """A text in which nothing was said."""
+        return FollowedText(most)

@@ -15,64 +15,44 @@ import numpy as np
 from torch import Tensor
 
 from lmalgebra.algebra import Forbidden
-from lmalgebra.models.base import LanguageModel, Message
+from lmalgebra.models.base import LanguageModel
 from lmalgebra.models.constraints.characters import letters_from
-from lmalgebra.models.constraints.following import Follower, Place
-from lmalgebra.models.constraints.masks import MaskScorer, Trail
-from lmalgebra.models.constraints.phrases import PhraseAutomaton
-from lmalgebra.models.constraints.vocabulary_text import vocabulary_text
+from lmalgebra.models.constraints.following import FollowedText, FollowingScorer, Place
 
 LONGEST_WAY_OUT = 4
 """Tokens: as many as a character has bytes."""
 
 
-class _Text:
-    """A text in progress, of at most `most` tokens."""
-
-    def __init__(self, most: int | None) -> None:
-        self.most = most
-        self.trail: Trail[Place | None] = Trail(Place())
-
-
-class ForbidScorer(MaskScorer):
-    """Forbids phrases; after one has occurred the place of a text is None."""
+class ForbidScorer(FollowingScorer):
+    """Forbids phrases; a text with one of them is not allowed."""
 
     def __init__(self, description: Forbidden, model: LanguageModel, ends: frozenset[int]) -> None:
-        size = model.session.vocabulary_size
-        super().__init__(size, ends)
+        super().__init__([description.phrases], model, ends)
         self._exact = description.exact
-        vocabulary = vocabulary_text(model.tokenizer, size, ends)
-        automaton = PhraseAutomaton([description.phrases])
-        self._follower = Follower(automaton, vocabulary, np.bitwise_or)
         self._ways_out: dict[Place, float] = {}
         self._short = self._one_of_each()
-        self._going_on = [vocabulary.pieces[token] for token in vocabulary.going_on]
-        self._spells_all_bytes = all(bytes([byte]) in vocabulary.known for byte in range(0x80, 0xC0))
+        self._going_on = [self._vocabulary.pieces[token] for token in self._vocabulary.going_on]
+        self._spells_all_bytes = all(bytes([byte]) in self._vocabulary.known for byte in range(0x80, 0xC0))
 
-    def begin(self, messages: Sequence[Message], most: int | None = None) -> _Text:
-        """A text in which nothing was said."""
-        return _Text(most)
-
-    def _masks_after(self, state: _Text, tokens: Sequence[int], first: int) -> list[Tensor]:
+    def _masks_after(self, state: FollowedText, tokens: Sequence[int], first: int) -> list[Tensor]:
         places = state.trail.places(tokens, first, self._after)
-        return [self._mask_at(place, at, state.most) for at, place in enumerate(places, first)]
+        return [self._mask_at(place, state.left(at, LONGEST_WAY_OUT)) for at, place in enumerate(places, first)]
 
     def _after(self, place: Place | None, token: int) -> Place | None:
         after = None if place is None else self._follower.after(place, token)
         return None if after is None or after.found else after
 
-    def _mask_at(self, place: Place | None, position: int, most: int | None) -> Tensor:
+    def _mask_at(self, place: Place | None, left: float) -> Tensor:
         if place is None:
             return self._all(False)
-        left = min(max(most - position - 1, 0), LONGEST_WAY_OUT) if self._exact and most else LONGEST_WAY_OUT
         may_end = not self._follower.found_at_end(place)
-        return self._mask((place, left), lambda: self._allowed(place, left), may_end)
+        return self._mask((place, left if self._exact else None), lambda: self._allowed(place, left), may_end)
 
-    def _allowed(self, place: Place, left: int) -> np.ndarray:
+    def _allowed(self, place: Place, left: float) -> np.ndarray:
         """The tokens that may come at `place` with room for `left` more after them, `[vocabulary]`."""
         leads = self._follower.leads(place)
         allowed = leads.found == 0
-        pending = self._follower.automaton.pending[leads.state] != 0
+        pending = self._automaton.pending[leads.state] != 0
         if not self._exact:
             return allowed & ~pending
         unsure = np.flatnonzero(allowed & pending)
@@ -117,7 +97,7 @@ class ForbidScorer(MaskScorer):
 
     def _one_of_each(self) -> list[bytes]:
         """A token for each symbol that is all it says; where there are none, all tokens that say something."""
-        vocabulary, found = self._follower.vocabulary, {}
-        for token, character in vocabulary.single_characters():
-            found.setdefault(self._follower.automaton.symbol(character), vocabulary.pieces[token])
-        return list(found.values()) or [piece for piece in vocabulary.pieces if piece]
+        pieces, found = self._vocabulary.pieces, {}
+        for token, character in self._vocabulary.single_characters():
+            found.setdefault(self._automaton.symbol(character), pieces[token])
+        return list(found.values()) or [piece for piece in pieces if piece]

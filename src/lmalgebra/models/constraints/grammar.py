@@ -145,8 +145,10 @@ def _with_options(schema: str) -> str:
     parsed = json.loads(schema)
     if isinstance(parsed, bool):
         parsed = {} if parsed else {"not": {}}
-    options = {"whitespace_pattern": JSON_SPACES} | parsed.get("x-guidance", {})
-    return json.dumps(parsed | {"x-guidance": options})
+    given = parsed.get("x-guidance", {})
+    if isinstance(given, dict):
+        parsed = parsed | {"x-guidance": {"whitespace_pattern": JSON_SPACES} | given}
+    return json.dumps(parsed)
 
 
 def _what(description: Constraint) -> str:

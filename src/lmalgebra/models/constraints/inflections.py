@@ -111,7 +111,7 @@ little less least, many more most, much more most, old elder eldest
 ADJECTIVES = """
 angry big bitter black bland blue bold brave brief bright broad busy calm cheap chewy clean clear clever close cloudy
 cold cool crazy creamy crisp cruel curly curvy cute damp dark deadly deep dense dirty dry dull dumb dusty early easy
-faint fair fancy fast fat few fierce filthy fine firm flat fresh friendly full funny gentle gloomy grand grave gray
+faint fair fancy fast fat few fierce filthy fine firm flat free fresh friendly full funny gentle gloomy grand grave gray
 great greasy greedy green grey guilty hairy handy happy hard harsh healthy heavy high hip hot humble hungry icy itchy
 juicy keen kind large late lazy light likely lively lonely long loud lovely low lucky mad mean messy mild moist mighty
 narrow nasty naughty near neat new nice noisy odd oily old pale pink plain polite poor pretty proud pure quick quiet

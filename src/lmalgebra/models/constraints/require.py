@@ -13,54 +13,43 @@ from torch import Tensor
 
 from lmalgebra.algebra import Required
 from lmalgebra.errors import DecodingError, ModelError
-from lmalgebra.models.base import LanguageModel, Message
-from lmalgebra.models.constraints.following import Follower, Place
+from lmalgebra.models.base import LanguageModel
+from lmalgebra.models.constraints.following import FollowedText, FollowingScorer, Place
 from lmalgebra.models.constraints.inflections import forms
-from lmalgebra.models.constraints.masks import MaskScorer, Trail
 from lmalgebra.models.constraints.phrases import Node, PhraseAutomaton
-from lmalgebra.models.constraints.vocabulary_text import VocabularyText, read, vocabulary_text
+from lmalgebra.models.constraints.vocabulary_text import VocabularyText, read
 
 Spelling = Mapping[tuple[Node, bytes], float]
 """The fewest tokens that what is left of a word takes, at a place in the tree and within a character."""
 
 
-class _Text:
-    """A text in progress, of at most `most` tokens."""
-
-    def __init__(self, most: int | None) -> None:
-        self.most = most
-        self.trail: Trail[Place] = Trail(Place())
-
-
-class RequireScorer(MaskScorer):
+class RequireScorer(FollowingScorer):
     """Requires words, in their order if the description says so. Raises ModelError for one that cannot be spelled."""
 
     def __init__(self, description: Required, model: LanguageModel, ends: frozenset[int]) -> None:
-        size = model.session.vocabulary_size
-        super().__init__(size, ends)
         self._words, self._ordered = [word.strip() for word in description.words], description.ordered
         kinds = [_ways_to_write(word, description.inflections) for word in self._words]
-        vocabulary = vocabulary_text(model.tokenizer, size, ends)
-        automaton = PhraseAutomaton(kinds)
-        self._follower = Follower(automaton, vocabulary, _next_found if self._ordered else np.bitwise_or)
-        self._spelled = [_spelling(automaton, each, vocabulary) for each in kinds]
-        self._alone = [min(_tokens(form.encode(), vocabulary)[0] for form in each) for each in kinds]
-        self._spaced = [min(_tokens(f" {form}".encode(), vocabulary)[0] for form in each) for each in kinds]
-        costs = self._spaced if len(kinds) > 1 else map(min, self._alone, self._spaced)
+        super().__init__(kinds, model, ends, _next_found if self._ordered else np.bitwise_or)
+        self._spelled = [_spelling(self._automaton, each, self._vocabulary) for each in kinds]
+        self._alone = [min(self._tokens(form) for form in each) for each in kinds]
+        self._spaced = [min(self._tokens(f" {form}") for form in each) for each in kinds]
+        self._enough = sum(self._spaced)
+        self._bounds: dict[Place, float] = {}
+        self._refuse_unspelled(model.source)
+
+    def _tokens(self, text: str) -> float:
+        return _tokens(text.encode(), self._vocabulary)[0]
+
+    def _refuse_unspelled(self, source: str) -> None:
+        costs = self._spaced if len(self._words) > 1 else map(min, self._alone, self._spaced)
         for word, tokens in zip(self._words, costs, strict=True):
             if tokens == inf:
                 raise ModelError(
-                    f"The required word '{word}' cannot be spelled with the tokens of '{model.source}'.",
+                    f"The required word '{word}' cannot be spelled with the tokens of '{source}'.",
                     "Require another word.",
                 )
-        self._bounds: dict[Place, float] = {}
-        self._enough = sum(self._spaced)
 
-    def begin(self, messages: Sequence[Message], most: int | None = None) -> _Text:
-        """A text in which nothing was said."""
-        return _Text(most)
-
-    def _masks_after(self, state: _Text, tokens: Sequence[int], first: int) -> list[Tensor]:
+    def _masks_after(self, state: FollowedText, tokens: Sequence[int], first: int) -> list[Tensor]:
         if state.most is not None and self._needed(Place()) > state.most:
             raise DecodingError(
                 f"The required words {', '.join(map(repr, self._words))} need {self._needed(Place())} tokens, but the "
@@ -68,12 +57,11 @@ class RequireScorer(MaskScorer):
                 "Raise max_new_tokens, or require fewer words.",
             )
         places = state.trail.places(tokens, first, self._follower.after)
-        return [self._mask_at(place, at, state.most) for at, place in enumerate(places, first)]
+        return [self._mask_at(place, state.left(at, self._enough)) for at, place in enumerate(places, first)]
 
-    def _mask_at(self, place: Place, position: int, most: int | None) -> Tensor:
-        left = inf if most is None else max(most - position - 1, 0)
+    def _mask_at(self, place: Place, left: float) -> Tensor:
         may_end = not self._missing_at_end(place)
-        if left >= self._enough:
+        if left == self._enough:
             return self._mask(may_end, lambda: np.ones(self._size, np.bool_), may_end)
         return self._mask((place, left), lambda: self._allowed(place, left), may_end)
 
@@ -94,7 +82,7 @@ class RequireScorer(MaskScorer):
         missing = self._missing_at_end(place)
         if not missing:
             return 0
-        begins = self._follower.automaton.states[place.state][1] and not place.rest
+        begins = self._automaton.states[place.state][1] and not place.rest
         firsts = [
             (min(self._alone[word], self._spaced[word]) if begins else self._spaced[word])
             + sum(self._spaced[other] for other in missing if other != word)
@@ -104,9 +92,9 @@ class RequireScorer(MaskScorer):
 
     def _by_going_on(self, place: Place) -> Iterable[float]:
         """The same where a word that was begun is ended first."""
-        nodes, begins = self._follower.automaton.states[place.state]
+        nodes, begins = self._automaton.states[place.state]
         if begins:
-            nodes |= {self._follower.automaton.root}
+            nodes |= {self._automaton.root}
         missing = self._missing(place.found)
         for word in missing[:1] if self._ordered else missing:
             others = sum(self._spaced[other] for other in missing if other != word)
