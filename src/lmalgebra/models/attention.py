@@ -287,7 +287,8 @@ def _attend_group(
             mine.transpose(1, 2), key, value, attn_mask=mask, scale=scaling, enable_gqa=heads != key.shape[1]
         ).transpose(1, 2)
     else:
-        out = _folded(mine, key, value, mask, scaling, _products if group.many or group.depths is not None else _built_in)
+        compute = _products if group.many or group.depths is not None else _built_in
+        out = _folded(mine, key, value, mask, scaling, compute)
     out = out.reshape(-1, heads, value.shape[-1])
     return out if group.keep is None else out[group.keep]
 
