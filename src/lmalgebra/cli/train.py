@@ -29,7 +29,9 @@ def classifier(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SETTINGS.toml", show_default=False, help="Settings under the names below, which replace them."
+            metavar="SETTINGS.toml",
+            show_default=False,
+            help="TOML, with settings named like the options; options given here replace them.",
         ),
     ] = None,
     data: Annotated[
@@ -38,7 +40,12 @@ def classifier(
     ] = None,
     text: Annotated[
         list[str] | None,
-        _option(_DATA, "--text", text="Field of the text; several go with as many labels or scores. Default: text."),
+        _option(
+            _DATA,
+            "--text",
+            text="Field of the text; several go with as many labels or scores. Default: text.",
+            metavar="FIELD",
+        ),
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -48,7 +55,9 @@ def classifier(
         list[str] | None,
         _option(_DATA, "--score", text="Field of its score from 0 to 1, in place of a label.", metavar="FIELD"),
     ] = None,
-    name: Annotated[str | None, _option(_DATA, "--name", text="Label that a score is of. Default: yes.")] = None,
+    name: Annotated[
+        str | None, _option(_DATA, "--name", text="Label that a score is of. Default: yes.", metavar="NAME")
+    ] = None,
     held_out: Annotated[
         float | None,
         _option(_DATA, "--held-out", text="Share of the lines that are only judged. Default: 0.1.", metavar="SHARE"),

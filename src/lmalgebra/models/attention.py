@@ -282,12 +282,13 @@ def _attend_group(
     mask = group.mask(window, queries)
     if cap is not None:
         out = _capped(mine.transpose(1, 2), key, value, mask, scaling, cap).transpose(1, 2)
-    elif group.width > LONG:
+    elif group.width > LONG and group.depths is None:
         out = scaled_dot_product_attention(
             mine.transpose(1, 2), key, value, attn_mask=mask, scale=scaling, enable_gqa=heads != key.shape[1]
         ).transpose(1, 2)
     else:
-        out = _folded(mine, key, value, mask, scaling, _products if group.many else _built_in)
+        compute = _products if group.many or group.depths is not None else _built_in
+        out = _folded(mine, key, value, mask, scaling, compute)
     out = out.reshape(-1, heads, value.shape[-1])
     return out if group.keep is None else out[group.keep]
 
