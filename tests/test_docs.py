@@ -9,18 +9,13 @@ from lmalgebra.algebra.recipes import RECIPES
 from lmalgebra.cli.recipes import SYSTEM_PROMPTS
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGES = ("decoding", "speculation", "classifiers", "recipes", "explain", "remote", "constraints")
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
-    for page in (
-        "decoding.md",
-        "speculation.md",
-        "classifiers.md",
-        "recipes.md",
-        "explain.md",
-        "remote.md",
-        "constraints.md",
+    for page in PAGES
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", (DOCS / f"{page}.md").read_text(), re.DOTALL | re.M)
     )
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.M))
 ]
 
 
