@@ -1,10 +1,12 @@
 """Which engine is chosen, and what is said of it."""
 
+from pathlib import Path
+
 import pytest
 
 from lmalgebra.errors import ModelError
 from lmalgebra.models import engines
-from lmalgebra.models.engines import choose_engine
+from lmalgebra.models.engines import choose_engine, is_place
 
 
 @pytest.fixture(params=[True, False])
@@ -64,3 +66,13 @@ def test_an_engine_that_there_is_not():
         ModelError, match=r"^There is no engine 'steam'. Use 'auto', 'torch', 'native' or 'llamacpp'\.$"
     ):
         choose_engine("toy", "steam")
+
+
+@pytest.mark.parametrize("source", ["./x", "../x", "/x/y", "~/x", "a/b/c", str(Path(__file__).parent)])
+def test_sources_that_can_only_be_paths(source):
+    assert is_place(source)
+
+
+@pytest.mark.parametrize("source", ["someone/something", "smollm2-135m", "toy:3", "x.gguf"])
+def test_sources_that_may_be_something_else(source):
+    assert not is_place(source)

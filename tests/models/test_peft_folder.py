@@ -209,6 +209,14 @@ def test_numbers_that_are_none(tmp_path, settings, which):
     assert refusal_of(tmp_path).startswith(f"its adapter_config.json has no usable {which} for '{LAYERS[0]}' (")
 
 
+@pytest.mark.parametrize("number", [float("nan"), -float("inf")])
+def test_numbers_that_are_not_finite(tmp_path, number):
+    tensors = matrices(*LAYERS)
+    tensors[f"base_model.model.{LAYERS[1]}.lora_B.weight"][2, 1] = number
+    write(tmp_path, PLAIN, tensors)
+    assert refusal_of(tmp_path) == f"the matrices for '{LAYERS[1]}' hold numbers that are not finite. {AGAIN}"
+
+
 def test_a_hub_id_without_a_network(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: True)

@@ -161,6 +161,8 @@ def _low_rank(source: str, config: Mapping[str, Any], layer: str, down: Tensor, 
     if down.shape[0] != rank or up.shape[1] != rank:
         shapes = f"{list(down.shape)} and {list(up.shape)}"
         raise refused(source, f"the matrices for '{layer}' are {shapes}, and its rank is {rank:g}", _FETCH_AGAIN)
+    if not (down.isfinite().all() and up.isfinite().all()):
+        raise refused(source, f"the matrices for '{layer}' hold numbers that are not finite", _FETCH_AGAIN)
     return LowRank(down, up, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
 
 
