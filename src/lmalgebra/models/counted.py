@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import CacheFullError
-from lmalgebra.models.base import Row, RowTable, Session, check_length, check_rewind, fork_length
+from lmalgebra.models.base import Row, Session
+from lmalgebra.models.rows import RowTable, check_length, check_rewind, fork_length
 
 
 @dataclass(eq=False)

@@ -19,10 +19,11 @@ from torch import Tensor
 from lmalgebra.algebra.adapter import Adapter, adapter_text
 from lmalgebra.distributions import fill_unseen
 from lmalgebra.errors import ModelError
-from lmalgebra.models.base import Row, SeenMass, check_length, wanted_logits
+from lmalgebra.models.base import Row, SeenMass
 from lmalgebra.models.completions import Completion, read_completion
 from lmalgebra.models.connection import ATTEMPTS, Connection
 from lmalgebra.models.counted import CountedRow, CountedSession
+from lmalgebra.models.rows import check_length, wanted_logits
 from lmalgebra.models.token_names import TokenNames
 
 QUESTIONS_AT_ONCE = 64

@@ -25,8 +25,9 @@ from torch import Tensor
 
 from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import CacheFullError, ModelError
-from lmalgebra.models.base import Row, wanted_logits
+from lmalgebra.models.base import Row
 from lmalgebra.models.counted import CountedRow, CountedSession
+from lmalgebra.models.rows import wanted_logits
 
 CACHE_TOKENS = 1 << 14
 """Tokens that a cache holds unless a limit is given, or twice the model's context where that is more."""

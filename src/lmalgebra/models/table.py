@@ -16,17 +16,10 @@ from torch import Tensor
 
 from lmalgebra.algebra.adapter import Adapter, AdapterSum, summands
 from lmalgebra.errors import ModelError, PromptError
-from lmalgebra.models.base import (
-    LanguageModel,
-    Message,
-    Parts,
-    Row,
-    TextStream,
-    Tokenizer,
-    wanted_logits,
-)
+from lmalgebra.models.base import LanguageModel, Message, Parts, Row, TextStream, Tokenizer
 from lmalgebra.models.counted import CountedRow, CountedSession
 from lmalgebra.models.engines import is_toy
+from lmalgebra.models.rows import wanted_logits
 
 END = "<end>"
 TOY_PIECES = (*"abcdefghijklmnopqrstuvwxyz0123456789 .,:;!?'\"()-\n", END)

@@ -17,18 +17,10 @@ from lmalgebra.errors import ModelError
 from lmalgebra.models import attention
 from lmalgebra.models.adapters import Adapters
 from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
-from lmalgebra.models.base import (
-    Ahead,
-    Row,
-    RowTable,
-    Session,
-    check_length,
-    check_rewind,
-    fork_length,
-    wanted_logits,
-)
+from lmalgebra.models.base import Ahead, Row, Session
 from lmalgebra.models.counted import CountedRow, CountedSession
 from lmalgebra.models.kv_cache import CachedRow, KVCache
+from lmalgebra.models.rows import RowTable, check_length, check_rewind, fork_length, wanted_logits
 
 PASS_TOKENS = 1024
 """Most new tokens in one forward pass; longer prompts are read in several."""
