@@ -155,6 +155,8 @@ def test_no_address():
             "",
             "sends us elsewhere (301), where no question or key is sent. Give the address that it is to be found",
         ),
+        (200, {"error": {"message": "busy"}}, "refuses the question (200): busy. It may give fewer log-probabilities"),
+        (400, "null", "refuses the question (400). It may give fewer log-probabilities"),
         (403, {"error": "no"}, "does not let us in (403). Name the environment variable of a key in key_env."),
     ],
 )

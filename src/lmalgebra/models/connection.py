@@ -147,13 +147,16 @@ class Connection:
         if status != 200:
             raise _refused(status, _words(content, key), self.address, self.key_env)
         try:
-            return json.loads(content)
+            found = json.loads(content)
         except ValueError:
             begins = _redacted(content.decode(errors="replace"), key)[:60]
             raise ModelError(
                 f"The server at {self.address} answers with something that is not JSON: {begins!r}.",
                 "Check the address: that of OpenAI's protocol mostly ends in /v1.",
             ) from None
+        if isinstance(found, dict) and found.get("error"):  # some do not say it by the status
+            raise _refused(status, _words(content, key), self.address, self.key_env)
+        return found
 
 
 def _refused(status: int, words: str, address: str, key_env: str) -> RefusedError:
@@ -185,7 +188,7 @@ def _words(content: bytes, key: str) -> str:
         found = text if not text.lstrip().startswith("<") else ""  # a web page
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), "")
-    line = " ".join(str(found).split())
+    line = " ".join(str(found or "").split())
     return _redacted(line, key)[:_SHOWN].rstrip(".")
 
 
