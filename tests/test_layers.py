@@ -28,12 +28,13 @@ class Layer:
 
 LAYERS = {
     "errors": Layer(inside=(), outside=()),
+    "json_lines": Layer(inside=("errors",), outside=()),
     "algebra": Layer(inside=("errors", "algebra"), outside=("tomli_w",)),
     "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
     "models": Layer(inside=("errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
-    "training": Layer(inside=(*BELOW_DECODING, "models", "decoding", "training")),
-    "evaluation": Layer(inside=(*BELOW_DECODING, "decoding", "evaluation")),
+    "training": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "training")),
+    "evaluation": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))
@@ -95,7 +96,7 @@ def _complaint(one: Import, name: str, layer: Layer) -> str:
     part = rest if rest.partition(".")[0] in LAYERS else ""
     if not any(part == allowed or (allowed and part.startswith(f"{allowed}.")) for allowed in layer.inside):
         return f"imports {one.target}"
-    foreign = part.partition(".")[0] not in (name, "errors")
+    foreign = part.partition(".")[0] not in (name, "errors", "json_lines")
     return f"imports {one.target} outside a function" if layer.lazily and one.at_once and foreign else ""
 
 

@@ -57,3 +57,7 @@ class MissingExtraError(LmalgebraError):
 
 class TrainingError(LmalgebraError):
     """Data or settings from which nothing can be trained, or a training that cannot go on."""
+
+
+class EvaluationError(LmalgebraError):
+    """Prompts, judges or results from which nothing can be measured."""

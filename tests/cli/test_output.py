@@ -5,7 +5,7 @@ import os
 import pytest
 
 from cli.conftest import samples
-from lmalgebra.cli.samples_file import _runs
+from lmalgebra.decoding.samples_file import _runs
 
 PROMPTS = '"a"\n"b"\n"a"\n{"messages": [{"role": "user", "content": "c"}]}\n'
 JOB = ("--prompts", "-", "--samples", "5", "--max-new-tokens", "6", "--output", "out.jsonl")

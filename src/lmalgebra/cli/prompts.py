@@ -1,12 +1,11 @@
 """Where prompts come from: an option, standard input, or JSON Lines."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmalgebra.errors import PromptError
+from lmalgebra.json_lines import file_lines, parsed
 
 if TYPE_CHECKING:
     from lmalgebra.decoding.composed import Prompt
@@ -29,24 +28,17 @@ def read_prompts(prompt: str | None, prompts: str | None) -> "Iterable[Prompt]":
         raise PromptError("There is no prompt.", "Add --prompt TEXT, or --prompts FILE.jsonl.")
     if prompts == STANDARD_INPUT:
         return parsed_lines(_input_lines(), "standard input")
-    return list(parsed_lines(_file_lines(Path(prompts)), prompts))
+    return list(parsed_lines(file_lines(prompts, "prompts", PromptError), prompts))
 
 
 def parsed_lines(lines: Iterable[bytes], origin: str) -> "Iterator[Prompt]":
     """The prompt of each line of JSON Lines; blank lines are skipped. Raises PromptError, also when all are blank."""
     found = False
-    for number, line in enumerate(lines, 1):
+    for place, value in parsed(lines, origin, PromptError, _LINE_HINT):
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if not text:
-                continue
-            prompt = checked(_prompt_of(json.loads(text)))
-        except UnicodeDecodeError:
-            raise PromptError(f"{origin}, line {number}: this is not UTF-8 text.", "Save it as UTF-8.") from None
-        except (ValueError, RecursionError) as error:
-            raise PromptError(f"{origin}, line {number}: this is not JSON ({error}).", _LINE_HINT) from None
+            prompt = checked(_prompt_of(value))
         except PromptError as error:
-            raise PromptError(f"{origin}, line {number}: {error.message}", error.hint) from None
+            raise PromptError(f"{place}: {error.message}", error.hint) from None
         found = True
         yield prompt
     if not found:
@@ -91,14 +83,3 @@ def _whole_input() -> "Prompt":
 
 def _input_lines() -> Iterator[bytes]:
     return iter(sys.stdin.buffer.readline, b"")
-
-
-def _file_lines(path: Path) -> list[bytes]:
-    try:
-        return path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        raise PromptError(f"There is no file of prompts '{path}'.", "Check the path.") from None
-    except OSError as error:
-        raise PromptError(
-            f"The file of prompts '{path}' cannot be read: {error.strerror}.", "Check the path."
-        ) from None

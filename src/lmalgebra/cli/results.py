@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lmalgebra.cli.console import error_console
-from lmalgebra.cli.samples_file import SamplesFile, sample_line
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import Sample
     from lmalgebra.decoding.composed import Prompt
+    from lmalgebra.decoding.samples_file import SamplesFile
 
 HEADING_WIDTH = 78
 
@@ -58,6 +58,8 @@ class PrintedJson(Results):
     """A line of JSON for each sample on standard output."""
 
     def sample(self, prompt: "Prompt", sample: "Sample") -> None:
+        from lmalgebra.decoding.samples_file import sample_line
+
         _write(sample_line(prompt, sample) + "\n")
         super().sample(prompt, sample)
 
@@ -65,11 +67,13 @@ class PrintedJson(Results):
 class SavedJson(Results):
     """A line of JSON for each sample in a file."""
 
-    def __init__(self, file: SamplesFile) -> None:
+    def __init__(self, file: "SamplesFile") -> None:
         super().__init__()
         self.file = file
 
     def sample(self, prompt: "Prompt", sample: "Sample") -> None:
+        from lmalgebra.decoding.samples_file import sample_line
+
         self.file.add(sample_line(prompt, sample))
         super().sample(prompt, sample)
 

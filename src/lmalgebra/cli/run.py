@@ -15,7 +15,6 @@ from lmalgebra.cli.options import given
 from lmalgebra.cli.prompts import read_prompts
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import HeadedTexts, PrintedJson, Results, SavedJson, StreamedText, progress_bar
-from lmalgebra.cli.samples_file import Finished, SamplesFile, missing_requests
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
 from lmalgebra.errors import LmalgebraError
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from lmalgebra.algebra import GenerationSettings
     from lmalgebra.decoding import ComposedVoice, Request
     from lmalgebra.decoding.composed import Prompt
+    from lmalgebra.decoding.samples_file import Finished, SamplesFile
 
     Opened = Callable[[], ComposedVoice]
 
@@ -108,6 +108,8 @@ def run(
     source = read_prompts(prompt, prompts)
     opened = partial(open_voice, chosen, model_registry(), batch, speculate, draft)
     if output is not None:
+        from lmalgebra.decoding.samples_file import SamplesFile
+
         return _save(opened, settings, source, SamplesFile(output, resume))
     _print(opened, settings, source, json)
 
@@ -115,7 +117,7 @@ def run(
 def _print(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", as_json: bool) -> None:
     alone = isinstance(prompts, list) and len(prompts) == 1 and settings.samples == 1
     results = PrintedJson() if as_json else StreamedText() if alone else HeadedTexts(settings.samples > 1)
-    work = _Work(prompts, settings, Finished())
+    work = _Work(prompts, settings)
     try:
         _speak(opened, work, results, bar=_is_piped() and not alone)
     except KeyboardInterrupt:
@@ -124,7 +126,7 @@ def _print(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: SamplesFile) -> None:
+def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: "SamplesFile") -> None:
     work = _Work(prompts, settings, file.finished)
     if file.count:
         left = "" if work.total is None else f"; {work.total:,} to go"
@@ -145,9 +147,13 @@ def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[P
 class _Work:
     """What is to be generated: requests, how many samples they ask for where that is known, and their prompts."""
 
-    def __init__(self, prompts: "Iterable[Prompt]", settings: "GenerationSettings", finished: Finished) -> None:
+    def __init__(
+        self, prompts: "Iterable[Prompt]", settings: "GenerationSettings", finished: "Finished | None" = None
+    ) -> None:
+        from lmalgebra.decoding.samples_file import Finished, missing_requests
+
         self.asked: list[Prompt] = []
-        self.requests: Iterable[Request] = missing_requests(prompts, settings, finished, self.asked)
+        self.requests: Iterable[Request] = missing_requests(prompts, settings, finished or Finished(), self.asked)
         self.total: int | None = None
         if isinstance(prompts, list):
             self.requests = list(self.requests)

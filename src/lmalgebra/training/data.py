@@ -5,12 +5,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lmalgebra.errors import TrainingError
+from lmalgebra.json_lines import file_lines, parsed
 from lmalgebra.training.classifier_settings import ClassifierSettings
 
 
@@ -100,28 +100,10 @@ _LINE_HINT = 'A line is an object such as {"text": "...", "label": "..."}.'
 def _rows(files: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's object, and its place in words; blank lines are skipped."""
     for file in files:
-        for number, line in enumerate(_read(file).split(b"\n"), 1):
-            if not line.strip():
-                continue
-            place = f"{file}, line {number}"
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except UnicodeDecodeError:
-                raise TrainingError(f"{place}: this is not UTF-8 text.", "Save it as UTF-8.") from None
-            except (ValueError, RecursionError) as error:
-                raise TrainingError(f"{place}: this is not JSON ({error}).", _LINE_HINT) from None
+        for place, row in parsed(file_lines(file, "examples", TrainingError), file, TrainingError, _LINE_HINT):
             if not isinstance(row, dict):
                 raise TrainingError(f"{place}: this is no object.", _LINE_HINT)
             yield place, row
-
-
-def _read(file: str) -> bytes:
-    try:
-        return Path(file).expanduser().read_bytes()
-    except FileNotFoundError:
-        raise TrainingError(f"There is no file of examples '{file}'.", "Check the path.") from None
-    except OSError as error:
-        raise TrainingError(f"The examples '{file}' cannot be read: {error.strerror}.", "Check the path.") from None
 
 
 def _field(row: dict[str, Any], field: str, place: str) -> Any:

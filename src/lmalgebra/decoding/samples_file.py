@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lmalgebra.algebra import GenerationSettings
+from lmalgebra.decoding.composed import Prompt
+from lmalgebra.decoding.context import conversation
+from lmalgebra.decoding.request import Request, Sample
 from lmalgebra.errors import LmalgebraError
-
-if TYPE_CHECKING:
-    from lmalgebra.algebra import GenerationSettings
-    from lmalgebra.decoding import Request, Sample
-    from lmalgebra.decoding.composed import Prompt
 
 Finished = Counter[str]
 """How many samples of each prompt and seed are there; a prompt may occur twice."""
@@ -21,7 +19,7 @@ Finished = Counter[str]
 _START = b'{"prompt": '
 
 
-def sample_line(prompt: "Prompt", sample: "Sample") -> str:
+def sample_line(prompt: Prompt, sample: Sample) -> str:
     """One sample as a line of JSON, without the line's end."""
     return json.dumps(
         {
@@ -89,12 +87,9 @@ class SamplesFile:
 
 
 def missing_requests(
-    prompts: "Iterable[Prompt]", settings: "GenerationSettings", finished: Finished, asked: "list[Prompt]"
-) -> "Iterator[Request]":
+    prompts: Iterable[Prompt], settings: GenerationSettings, finished: Finished, asked: list[Prompt]
+) -> Iterator[Request]:
     """What is left to generate; each prompt is put into `asked`, at the index that its requests carry."""
-    from lmalgebra.decoding import Request
-    from lmalgebra.decoding.context import conversation
-
     left = finished.copy()
     for prompt in prompts:
         asked.append(prompt)
@@ -102,7 +97,7 @@ def missing_requests(
             yield Request(len(asked) - 1, conversation(prompt), replace(settings, seed=first, samples=count))
 
 
-def _missing_seeds(prompt: "Prompt", settings: "GenerationSettings", left: Finished) -> Iterator[int]:
+def _missing_seeds(prompt: Prompt, settings: GenerationSettings, left: Finished) -> Iterator[int]:
     for seed in range(settings.seed, settings.seed + settings.samples):
         key = _key(prompt, seed)
         if left[key] > 0:
