@@ -14,6 +14,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 ANY = None
+FILES = ("json_lines", "settings_file")
 BELOW_DECODING = ("errors", "algebra", "distributions", "models.base")
 
 
@@ -29,12 +30,13 @@ class Layer:
 LAYERS = {
     "errors": Layer(inside=(), outside=()),
     "json_lines": Layer(inside=("errors",), outside=()),
+    "settings_file": Layer(inside=("errors",), outside=()),
     "algebra": Layer(inside=("errors", "algebra"), outside=("tomli_w",)),
     "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
     "models": Layer(inside=("errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
-    "training": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "training")),
-    "evaluation": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "evaluation")),
+    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "training")),
+    "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))
@@ -96,7 +98,7 @@ def _complaint(one: Import, name: str, layer: Layer) -> str:
     part = rest if rest.partition(".")[0] in LAYERS else ""
     if not any(part == allowed or (allowed and part.startswith(f"{allowed}.")) for allowed in layer.inside):
         return f"imports {one.target}"
-    foreign = part.partition(".")[0] not in (name, "errors", "json_lines")
+    foreign = part.partition(".")[0] not in (name, "errors", *FILES)
     return f"imports {one.target} outside a function" if layer.lazily and one.at_once and foreign else ""
 
 

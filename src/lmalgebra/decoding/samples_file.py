@@ -93,8 +93,14 @@ def missing_requests(
     left = finished.copy()
     for prompt in prompts:
         asked.append(prompt)
-        for first, count in _runs(_missing_seeds(prompt, settings, left)):
-            yield Request(len(asked) - 1, conversation(prompt), replace(settings, seed=first, samples=count))
+        for part in missing_parts(prompt, settings, left):
+            yield Request(len(asked) - 1, conversation(prompt), part)
+
+
+def missing_parts(prompt: Prompt, settings: GenerationSettings, left: Finished) -> list[GenerationSettings]:
+    """`settings` for the samples of a prompt that are not in `left`, from which those that are there are taken."""
+    runs = _runs(_missing_seeds(prompt, settings, left))
+    return [replace(settings, seed=first, samples=count) for first, count in runs]
 
 
 def _missing_seeds(prompt: Prompt, settings: GenerationSettings, left: Finished) -> Iterator[int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import TrainingError
+from lmalgebra.settings_file import check_kinds, check_ranges, load
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,8 @@ class ClassifierSettings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = _of_kind(field.name, str(field.type), getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-        for name, (least, most) in _RANGES.items():
-            if not least <= getattr(self, name) <= most:
-                raise TrainingError(f"{name} = {getattr(self, name)} is out of range.", f"Give {_range(least, most)}.")
+        check_kinds(self, TrainingError)
+        check_ranges(self, _RANGES, TrainingError)
         for name in ("data", "model", "output", "text", "name"):
             if not all([getattr(self, name), *getattr(self, name)]):
                 raise TrainingError(f"{name} is empty.", "Give it a value.")
@@ -78,35 +73,8 @@ class ClassifierSettings:
 
 
 def load_settings(path: Path | None, given: Mapping[str, Any]) -> ClassifierSettings:
-    """The settings of a TOML file, if there is one, with those `given` in their place.
-
-    Paths in the file start where the command is run. Raises TrainingError for a file that cannot be read, an unknown
-    key, or a value that is missing.
-    """
-    values = (_read(path) if path is not None else {}) | dict(given)
-    known = [field.name for field in fields(ClassifierSettings)]
-    for key in values:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
-            raise TrainingError(f"{path} has no setting '{key}'.", hint)
-    missing = [key for key in ("data", "model", "output") if key not in values]
-    if missing:
-        raise TrainingError(
-            f"{missing[0]} is not given.", f"Add --{missing[0]} on the command line, or {missing[0]} = ... in a file."
-        )
-    return ClassifierSettings(**values)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except FileNotFoundError:
-        raise TrainingError(f"There is no file of settings '{path}'.", "Check the path.") from None
-    except OSError as error:
-        raise TrainingError(f"The settings '{path}' cannot be read: {error.strerror}.", "Check the path.") from None
-    except ValueError as error:
-        raise TrainingError(f"{path} is not valid TOML: {error}.", "Mend it there; text needs quotes.") from None
+    """The settings of a TOML file, if there is one, with those `given` in their place; see `settings_file.load`."""
+    return load(ClassifierSettings, path, given, TrainingError)
 
 
 _RANGES = {
@@ -122,21 +90,3 @@ _RANGES = {
     "checkpoint_steps": (1, 1 << 30),
     "seed": (0, (1 << 31) - 1),
 }
-
-
-def _range(least: float, most: float) -> str:
-    return f"at least {least}" if most > 4096 else f"a number from {least} to {most}"
-
-
-def _of_kind(name: str, kind: str, value: Any) -> Any:
-    """`value` as the field wants it: one text where several may stand is a list of one, a whole number is a number."""
-    if kind.startswith("tuple"):
-        several = (value,) if isinstance(value, str) else value
-        if isinstance(several, list | tuple) and all(isinstance(each, str) for each in several):
-            return tuple(several)
-        raise TrainingError(f"{name} = {value!r} is neither text nor a list of texts.", "Put it in quotes.")
-    kinds = {"str": str, "int": int, "bool": bool, "float": (int, float)}
-    names = {"str": "text", "int": "a whole number", "bool": "true or false", "float": "a number"}
-    if not isinstance(value, kinds[kind]) or (isinstance(value, bool) and kind != "bool"):
-        raise TrainingError(f"{name} = {value!r} is not {names[kind]}.", f"Give {names[kind]}.")
-    return float(value) if kind == "float" else value

@@ -1,0 +1,177 @@
+"""An evaluation: voices answer the prompts of a suite, and what they said is measured.
+
+In this order: 1. the prompts are chosen; 2. each voice answers, as far as the cache does not know its answers; 3. each
+measure looks at each voice's answers; 4. judges are compared with each other. The result is plain data: the same
+for the same voices, prompts and settings, whether a run was stopped in between or not.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmalgebra.algebra import GenerationSettings
+from lmalgebra.decoding import ComposedVoice
+from lmalgebra.errors import EvaluationError, LmalgebraError
+from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
+from lmalgebra.evaluation.identity import identity_of
+from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
+from lmalgebra.evaluation.prompts import Item, PromptSet
+from lmalgebra.evaluation.suites import Suite
+
+FORMAT = 1
+"""Raised when result files change."""
+
+PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")
+
+Progress = Callable[[str, int], Advance]
+"""Told what begins and of how many texts; gives what is to hear of those that are done."""
+
+
+def _unheard(what: str, total: int) -> Advance:
+    return lambda done: None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A voice that is evaluated: one that speaks, or a file of samples that something else has said."""
+
+    name: str
+    voice: ComposedVoice | Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be evaluated, and how. `settings` are those of generation that replace the suite's."""
+
+    suite: Suite
+    prompts: PromptSet
+    measures: Sequence[Measure]
+    cache: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = _unheard
+
+
+def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
+    """The result of `work` for each voice, as plain data.
+
+    Raises EvaluationError for voices of one name, and what generation and measures raise.
+    """
+    names = [voice.name for voice in voices]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    found, scores = [], []
+    for voice in voices:
+        about, said = _answered(voice, work)
+        answers = Answers(work.prompts.items, [[each.text for each in texts] for texts in said.said])
+        measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
+        found.append(about | _told(work, said, measured))
+        scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
+    return _head(work) | {"voices": found, "agreement": _agreement(scores)}
+
+
+def _head(work: Work) -> dict[str, Any]:
+    """Everything that it takes to reproduce the result, but for the voices."""
+    prompts = work.prompts
+    return {
+        "format": FORMAT,
+        "suite": work.suite.name,
+        "prompts": {
+            "source": Path(prompts.source).name,
+            "revision": prompts.revision,
+            "count": len(prompts.items),
+            "ids": [item.id for item in prompts.items],
+        },
+        "measures": {measure.name: measure.about() for measure in work.measures},
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _answered(voice: Evaluated, work: Work) -> tuple[dict[str, Any], Continuations]:
+    """What is known of a voice, and what it says."""
+    prompts = [item.prompt for item in work.prompts.items]
+    if isinstance(voice.voice, Path):
+        return {"name": voice.name, "samples": voice.voice.name}, read_samples(voice.voice, prompts)
+    settings = voice.voice.settings.replace(**{**work.suite.settings, **work.settings})
+    identity = identity_of(voice.voice.voice, settings)
+    about = {
+        "name": voice.name,
+        "formula": str(voice.voice.formula),
+        "settings": _changed(settings),
+        "cache": identity.name,
+        **{key: identity.description[key] for key in ("voice", "weights")},
+    }
+    advance = work.progress(f"{voice.name}: speaks", len(prompts) * settings.samples)
+    return about, continuations(voice.voice, identity, prompts, work.cache / "continuations", advance)
+
+
+def _measured(measure: Measure, name: str, answers: Answers, progress: Progress) -> Measured:
+    """What a measure finds; where it fails as a whole, a note that says why, and the others go on."""
+    try:
+        return measure.measure(answers, progress(f"{name}: {measure.name}", len(answers.flat)))
+    except LmalgebraError as error:
+        if not isinstance(error, EvaluationError):
+            raise
+        return Measured({}, notes=[str(error)])
+
+
+def _told(work: Work, said: Continuations, measured: Mapping[str, Measured]) -> dict[str, Any]:
+    items = work.prompts.items
+    strata = {name: [place for place, item in enumerate(items) if has(item)] for name, has in work.suite.strata.items()}
+    return {
+        "texts": sum(map(len, said.said)),
+        "tokens": sum(each.tokens for texts in said.said for each in texts),
+        "left_out": {items[place].id: reason for place, reason in said.left_out.items()},
+        "metrics": {
+            name: {key: quantity.to_dict() for key, quantity in each.quantities.items()} | dict(each.numbers)
+            for name, each in measured.items()
+        },
+        "strata": {name: _of_stratum(places, items, measured) for name, places in strata.items() if places},
+        "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
+    }
+
+
+def _of_stratum(places: Sequence[int], items: Sequence[Item], measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """The quantities over some prompts, without what they rest on, which the whole has."""
+    values: dict[str, Any] = {"prompts": len(places)}
+    for name, each in measured.items():
+        told = {key: quantity.of(places).to_dict() for key, quantity in each.quantities.items()}
+        values[name] = {key: {part: one[part] for part in ("value", "low", "high")} for key, one in told.items()}
+    return values
+
+
+def _agreement(scores: Sequence[Mapping[str, Sequence[float | None] | None]]) -> dict[str, Any]:
+    """How well each two judges agree on all texts: Pearson's and Spearman's correlation, and Cohen's kappa at 0.5."""
+    from lmalgebra.evaluation.agreement import agreement
+
+    together: dict[str, list[float | None]] = {}
+    for voice in scores:
+        for name, values in voice.items():
+            together.setdefault(name, []).extend(values or ())
+    found = {}
+    for one, other in combinations(together, 2):
+        if len(together[one]) == len(together[other]):
+            pairs = [
+                (ours, theirs)
+                for ours, theirs in zip(together[one], together[other], strict=True)
+                if ours is not None and theirs is not None
+            ]
+            found[f"{one} / {other}"] = agreement(np.array(pairs, dtype=float).reshape(-1, 2))
+    return found
+
+
+def _changed(settings: GenerationSettings) -> dict[str, Any]:
+    return {key: value for key, value in asdict(settings).items() if value not in (None, ())}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

@@ -1,0 +1,125 @@
+"""Prompts to evaluate on, from JSON Lines or a data set of a hub, with what is known of each."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lmalgebra.decoding.composed import Prompt
+from lmalgebra.errors import EvaluationError, MissingExtraError
+from lmalgebra.json_lines import file_lines, parsed
+
+HUB = "hub:"
+"""How the name of a hub's data set begins: hub:owner/name, hub:owner/name@revision or hub:owner/name:split."""
+
+_HINT = 'A line is an object such as {"prompt": "..."}.'
+
+
+@dataclass(frozen=True)
+class Item:
+    """A prompt, and the other `fields` of its line: scores of the prompt, references, words to use ..."""
+
+    prompt: Prompt
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The same for the same prompt, wherever it stands."""
+        return digest(self.prompt)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts and where they are from. `revision` is the digest of all that was read, or the hub's commit."""
+
+    source: str
+    revision: str
+    items: tuple[Item, ...]
+
+    def sample(self, count: int | None, seed: int = 0) -> "PromptSet":
+        """`count` of them drawn by `seed`, in their own order; all for None.
+
+        A smaller draw by the same seed is a part of a larger one, so that an evaluation can grow.
+        """
+        if count is None or count >= len(self.items):
+            return self
+        if count < 1:
+            raise EvaluationError(f"{count} prompts leave nothing to evaluate.", "Give a whole number of at least 1.")
+        places = np.random.default_rng(seed).permutation(len(self.items))[:count]
+        return PromptSet(self.source, self.revision, tuple(self.items[place] for place in sorted(places)))
+
+
+def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+    """The revision of a file or `hub:` data set, and each row after its place in words. Raises EvaluationError."""
+    if source.startswith(HUB):
+        return _hub_rows(source)
+    lines = file_lines(source, "prompts", EvaluationError)
+    rows = []
+    for place, value in parsed(lines, source, EvaluationError, _HINT):
+        row = {"prompt": value} if isinstance(value, str) else value
+        if not isinstance(row, dict):
+            raise EvaluationError(f"{place}: this is neither a text nor an object.", _HINT)
+        rows.append((place, row))
+    if not rows:
+        raise EvaluationError(f"{source} holds no prompt.", _HINT)
+    return hashlib.sha256(b"\n".join(lines)).hexdigest(), rows
+
+
+def field_of(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str) -> Any:
+    """A row's value under `key`, of that kind. Raises EvaluationError with the place."""
+    if key not in row:
+        raise EvaluationError(f"{place}: there is no field '{key}'.", f"Its fields are: {', '.join(row) or 'none'}.")
+    value = row[key]
+    if not isinstance(value, kind) or value in ("", []):
+        raise EvaluationError(
+            f"{place}: '{key}' is {json.dumps(value)[:60]}, which is not what is needed.", "Mend or remove the line."
+        )
+    return value
+
+
+def plain_prompt(row: Mapping[str, Any], place: str) -> Item:
+    """A row of `prompt`, a text or messages. RealToxicityPrompts on its hub has {"text": ...} there, with scores."""
+    prompt = field_of(row, "prompt", (str, list, dict), place)
+    known = {key: value for key, value in row.items() if key != "prompt"}
+    if isinstance(prompt, dict):
+        text = field_of(prompt, "text", str, place)
+        if isinstance(prompt.get("toxicity"), int | float):
+            known["prompt_toxicity"] = prompt["toxicity"]
+        return Item(text, known)
+    return Item(prompt, known)
+
+
+def digest(value: object, characters: int = 16) -> str:
+    """A name for a JSON value: the same for equal ones."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:characters]
+
+
+def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+    name, _, split = source.removeprefix(HUB).partition(":")
+    name, _, revision = name.partition("@")
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError(
+            f"{source} needs the package 'datasets'.", "Install it: pip install 'lmalgebra[evaluate]'."
+        ) from None
+    try:
+        found = datasets.load_dataset(name, revision=revision or None, split=split or "train")
+    except Exception as error:  # of many libraries beneath
+        reason = " ".join(str(error).split())[:200]
+        raise EvaluationError(
+            f"The data set '{source}' cannot be had: {reason}.", "Check its name and the network, or name a file."
+        ) from error
+    version = revision or str(
+        getattr(found.info, "download_checksums", None) and digest(sorted(found.info.download_checksums))
+    )
+    return version, [(f"{source}, row {number}", dict(row)) for number, row in enumerate(found, 1)]
+
+
+def unique(items: Sequence[Item]) -> tuple[Item, ...]:
+    """Each prompt once: two equal ones would be one draw counted twice."""
+    return tuple({item.id: item for item in reversed(items)}.values())[::-1]

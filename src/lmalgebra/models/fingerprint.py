@@ -1,0 +1,45 @@
+"""Which weights a name stood for: digests that go into results, so that they can be reproduced."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from lmalgebra.models import catalog
+
+WEIGHTS = ("*.safetensors", "*.gguf", "config.json", "tokenizer.json", "lmalgebra.json")
+"""The files of a folder that decide what its model says."""
+
+
+def fingerprint(source: str) -> str:
+    """What tells the weights of a catalogue name, folder, file, hub id or address from others of that name.
+
+    SHA-256 of files' content; a hub's commit, or what is known of it, where they lie in its cache; else `source`.
+    """
+    if source in catalog.names():
+        return catalog.entry(source).gguf_sha256
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _digest(path, path.stat().st_size, path.stat().st_mtime_ns)
+    if path.is_dir():
+        files = sorted(file for pattern in WEIGHTS for file in path.glob(pattern))
+        parts = [f"{file.name} {_digest(file, file.stat().st_size, file.stat().st_mtime_ns)}" for file in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return _hub_commit(source) or source
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, size: int, changed: int) -> str:
+    """`size` and `changed` (nanoseconds) tell whether it is still the same."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hub_commit(source: str) -> str:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(source, "config.json")
+    except HFValidationError:
+        return ""
+    return Path(found).parent.name if isinstance(found, str) else ""
