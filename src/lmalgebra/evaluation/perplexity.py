@@ -85,9 +85,9 @@ def _read(judge: LanguageModel, texts: Sequence[tuple[list[int], int]]) -> Itera
         wanted = {row: len(tokens) - first for row, (tokens, first) in zip(rows, texts, strict=True)}
         logits = session.extend(new, wanted)
         for row, (tokens, first) in zip(rows, texts, strict=True):
-            logprobs = torch.log_softmax(logits[row].float(), dim=-1)
-            said = torch.tensor(tokens[first:], device=logprobs.device)
-            yield float(logprobs.gather(1, said[:, None]).double().sum())
+            said = torch.tensor(tokens[first:], device=logits[row].device)
+            chosen = logits[row].gather(1, said[:, None]).squeeze(1)
+            yield float((chosen.double() - logits[row].logsumexp(-1).double()).sum())
     finally:
         for row in rows:
             session.close(row)

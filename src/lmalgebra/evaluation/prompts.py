@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,12 @@ class PromptSet:
             raise EvaluationError(f"{count} prompts leave nothing to evaluate.", "Give a whole number of at least 1.")
         places = np.random.default_rng(seed).permutation(len(self.items))[:count]
         return PromptSet(self.source, self.revision, tuple(self.items[place] for place in sorted(places)))
+
+
+def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item]) -> PromptSet:
+    """The prompts of a file or `hub:` data set, each once, as `read` makes them of rows. Raises EvaluationError."""
+    revision, rows = read_rows(source)
+    return PromptSet(source, revision, unique([read(row, place) for place, row in rows]))
 
 
 def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:

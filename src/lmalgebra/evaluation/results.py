@@ -1,0 +1,43 @@
+"""Result files: plain JSON, written whole or not at all, and read back with a sentence for what is none."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.evaluate import FORMAT
+
+
+def write_result(result: dict[str, Any], path: Path) -> None:
+    """Write a result file: to a new one beside it, which then takes its place. Raises EvaluationError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.write_text(_compact(json.dumps(result, indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise EvaluationError(
+            f"The result '{path}' cannot be written: {error.strerror}.", "Name another file with --output."
+        ) from None
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A result file. Raises EvaluationError for one that is missing, damaged, or of another format."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EvaluationError(f"There is no result '{path}'.", "Make one with lmalgebra evaluate.") from None
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"'{path}' is no result: {error}.", "Name what lmalgebra evaluate wrote.") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT or "voices" not in found:
+        raise EvaluationError(
+            f"'{path}' is no result of this version of evaluation.", "Name what lmalgebra evaluate wrote."
+        )
+    return found
+
+
+def _compact(text: str) -> str:
+    """JSON with each list of numbers or names on one line."""
+    return re.sub(r"\[([^\[\]{}]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text)

@@ -1,0 +1,69 @@
+"""What decides an evaluation; from Python, a TOML file, or the command line, all under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmalgebra.errors import EvaluationError
+from lmalgebra.settings_file import check_kinds, check_ranges, load
+
+GENERATION = ("samples", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
+"""Settings of generation that an evaluation may change; those that it leaves are the suite's."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is evaluated, and how. Raises EvaluationError for a value of the wrong kind or out of range.
+
+    `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
+    over the terms of the only voice file, each a voice. `prompts` is a file or `hub:` data set, of which `count` are
+    drawn by `draw`. `judges` are as in `judges`; `fluency` is the model of perplexities ("none": none). What is
+    generated and judged is kept in `cache`; `batch` samples are said at once. Results go to `output`.
+    """
+
+    voices: tuple[str, ...]
+    prompts: str
+    suite: str = "toxicity"
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    count: int | None = None
+    draw: int = 0
+    judges: tuple[str, ...] = ("s-nlp/roberta_toxicity_classifier#toxic",)
+    fluency: str = "gemma3-270m"
+    samples: int | None = None
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    output: str = "evaluation.json"
+    cache: str = ""
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        check_kinds(self, EvaluationError)
+        check_ranges(self, {"count": (1, 1 << 30), "draw": (0, 1 << 30), "batch": (1, 1 << 16)}, EvaluationError)
+        for name in ("voices", "prompts", "output"):
+            if not all([getattr(self, name), *getattr(self, name)]):
+                raise EvaluationError(f"{name} is empty.", "Give it a value.")
+        if self.formulas and len(self.voices) > 1:
+            raise EvaluationError(
+                f"formulas are over the terms of one voice file, and {len(self.voices)} are given.", "Keep one."
+            )
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The settings of generation that are given."""
+        return {key: value for key in GENERATION if (value := getattr(self, key)) is not None}
+
+    @property
+    def fluency_source(self) -> str | None:
+        """The model of perplexities, if there is to be one."""
+        return None if self.fluency in ("", "none") else self.fluency
+
+
+def load_settings(path: Path | None, given: Mapping[str, Any]) -> EvaluationSettings:
+    """The settings of a TOML file, if there is one, with those `given` in their place; see `settings_file.load`."""
+    return load(EvaluationSettings, path, given, EvaluationError)
