@@ -16,7 +16,7 @@ from lmalgebra.errors import EvaluationError
 if TYPE_CHECKING:
     from lmalgebra.api import Models
     from lmalgebra.evaluation import EvaluationSettings
-    from lmalgebra.evaluation.evaluate import Evaluated, Progress
+    from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work
 
 _WHAT, _SAMPLING, _RUNNING = "What", "Sampling", "Running"
 
@@ -151,27 +151,34 @@ def evaluate(
 
 
 def _run(settings: "EvaluationSettings") -> None:
-    from lmalgebra.algebra import Model
-    from lmalgebra.evaluation.evaluate import Work, evaluate
-    from lmalgebra.evaluation.prompts import load_prompts
-    from lmalgebra.evaluation.results import write_result
-    from lmalgebra.evaluation.suites import Tools, suite_of
+    from lmalgebra.evaluation.evaluate import evaluate
+    from lmalgebra.evaluation.results import write_json
     from lmalgebra.evaluation.table import table
+
+    models = model_registry()
+    evaluated = _voices(settings, models)
+    with show_progress() as progress:
+        result = evaluate(evaluated, work_of(settings, models, progress))
+    write_json(result, Path(settings.output))
+    print(table(result))
+    say(f"Wrote {settings.output}.")
+
+
+def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progress") -> "Work":
+    """What the settings ask for. Raises LmalgebraError."""
+    from lmalgebra.algebra import Model
+    from lmalgebra.evaluation.evaluate import Work
+    from lmalgebra.evaluation.prompts import load_prompts
+    from lmalgebra.evaluation.suites import Tools, suite_of
     from lmalgebra.models.store import cache_folder
 
     suite = suite_of(settings.suite)
-    models = model_registry()
-    evaluated = _voices(settings, models)
     prompts = load_prompts(settings.prompts, suite.read).sample(settings.count, settings.draw)
     cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
     fluency = settings.fluency_source
     judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
     measures = suite.measures(Tools(settings.judges, judge, models, cache))
-    with _progress() as progress:
-        result = evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))
-    write_result(result, Path(settings.output))
-    print(table(result))
-    say(f"Wrote {settings.output}.")
+    return Work(suite, prompts, measures, cache, settings.generation, progress)
 
 
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":
@@ -201,7 +208,7 @@ def _named(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def show_progress() -> "Iterator[Progress]":
     """A bar for each voice and measure on a terminal; elsewhere a line when one begins and at each quarter of it."""
     console = error_console()
     if not console.is_terminal:

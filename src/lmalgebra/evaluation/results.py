@@ -10,11 +10,11 @@ from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation.evaluate import FORMAT
 
 
-def write_result(result: dict[str, Any], path: Path) -> None:
-    """Write a result file: to a new one beside it, which then takes its place. Raises EvaluationError."""
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a file of JSON: to a new one beside it, which then takes its place. Raises EvaluationError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        beside.write_text(_compact(json.dumps(result, indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
+        beside.write_text(_compact(json.dumps(content, indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
