@@ -113,6 +113,9 @@ def evaluate(
     batch: Annotated[
         int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 64.", metavar="SAMPLES")
     ] = None,
+    times: Annotated[
+        bool | None, _option(_RUNNING, "--times", text="Tell, too, what a token costs, against one model alone.")
+    ] = None,
 ) -> None:
     """Let voices answer the prompts of a suite, and measure what they say.
 
@@ -141,6 +144,7 @@ def evaluate(
             output=output,
             cache=cache,
             batch=batch,
+            times=times,
         ),
     )
     try:
@@ -178,7 +182,7 @@ def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progres
     fluency = settings.fluency_source
     judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
     measures = suite.measures(Tools(settings.judges, judge, models, cache))
-    return Work(suite, prompts, measures, cache, settings.generation, progress)
+    return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)
 
 
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":

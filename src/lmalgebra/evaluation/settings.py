@@ -21,7 +21,8 @@ class EvaluationSettings:
     `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
     over the terms of the only voice file, each a voice. `prompts` is a file or `hub:` data set, of which `count` are
     drawn by `draw`. `judges` are as in `judges`; `fluency` is the model of perplexities ("none": none). What is
-    generated and judged is kept in `cache`; `batch` samples are said at once. Results go to `output`.
+    generated and judged is kept in `cache`; `batch` samples are said at once; `times` asks what a token costs. Results
+    go to `output`.
     """
 
     voices: tuple[str, ...]
@@ -41,6 +42,7 @@ class EvaluationSettings:
     output: str = "evaluation.json"
     cache: str = ""
     batch: int = 64
+    times: bool = False
 
     def __post_init__(self) -> None:
         check_kinds(self, EvaluationError)
