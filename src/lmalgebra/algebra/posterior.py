@@ -1,8 +1,8 @@
 """How probably a text was said by one formula rather than by another, as GeDi weighs tokens: `posterior`.
 
 After GeDi (Krause et al., Findings of EMNLP 2021, arXiv 2009.06367), whose two are class-conditional language models.
-The authors' code counts the prompt as part of the text, too; here two terms may read it under different prompts of
-their own, so that only what is said counts.
+The authors' code counts the prompt as part of the text, too. Here two terms may differ just by their prompts, so that
+only what is said after them counts.
 """
 
 from __future__ import annotations

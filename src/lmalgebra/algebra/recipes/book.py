@@ -106,7 +106,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             methods.self_debias, "Self-Debiasing", "Schick et al., TACL 2021, arXiv 2103.00453", several=("biased",)
         ),
-        Recipe(methods.gedi, "GeDi, token by token", "Krause et al., Findings of EMNLP 2021, arXiv 2009.06367"),
+        Recipe(methods.gedi, "GeDi", "Krause et al., Findings of EMNLP 2021, arXiv 2009.06367"),
         Recipe(methods.contrastive, "contrastive decoding", "Li et al., ACL 2023, arXiv 2210.15097"),
         Recipe(methods.proxy_tuning, "proxy-tuning", "Liu et al., COLM 2024, arXiv 2401.08565"),
         Recipe(methods.context_aware, "context-aware decoding", "Shi et al., NAACL 2024, arXiv 2305.14739"),
