@@ -106,6 +106,21 @@ def test_what_is_impossible_to_one_or_both(formula, speculate):
     assert error(ZEROS, formula, speculate, 3) < EXACT
 
 
+def looks_back_once(x: tuple[float, ...], y: tuple[float, ...]) -> TableModel:
+    return TableModel(LETTERS, order=1, rows={("x",): x, ("y",): y})
+
+
+@pytest.mark.parametrize("speculate", ["off", "a:1", "a:2", "a,b:2"])
+def test_what_is_never_said_needs_no_evidence(speculate):
+    """After y, desired has no token: c never lets y be said, but a and b draft it."""
+    tables = {
+        "a": looks_back_once((0.5, 0.3, 0.2), (1.0, 0.0, 0.0)),
+        "b": looks_back_once((0.4, 0.4, 0.2), (0.0, 1.0, 0.0)),
+        "c": looks_back_once((0.7, 0.0, 0.3), (0.2, 0.3, 0.5)),
+    }
+    assert error(tables, "a + c + 2 * posterior(a + b, b)", speculate, 3) < EXACT
+
+
 @pytest.mark.parametrize("settings", [{"temperature": 0.6, "top_k": 2}, {"repetition_penalty": 1.7}], ids=str)
 def test_settings_cut_the_same_law(settings):
     assert error(TABLES, FORMULAS[1], "a:2", 3, **settings) < EXACT

@@ -72,7 +72,7 @@ def _add_evidence(plan: Plan, found: dict[Formula, Tensor], texts: Sequence[Text
         if evidence not in found:
             ratios = _where_possible(partial(plan.log_ratios, evidence), found, positions, 0.0)
             parts = zip(texts, ratios.split([len(text.positions) for text in texts]), strict=True)
-            sums = [text.states[evidence].add(text.tokens, text.first, part) for text, part in parts]
+            sums = [text.states[evidence].sums_before(text.tokens, text.first, part) for text, part in parts]
             found[evidence] = ratios.new_tensor([total for each in sums for total in each])[:, None]
 
 

@@ -23,9 +23,11 @@ class Evidence:
         self.sums = [0.0]
         self.ratios: dict[int, Tensor] = {}
 
-    def add(self, tokens: Sequence[int], first: int, ratios: Tensor) -> list[float]:
-        """The sums before each position from `first` on of a text of `tokens`, and the log-ratios there are `ratios`,
-        `[positions, vocabulary]`, one position for each token from `first` on and one after."""
+    def sums_before(self, tokens: Sequence[int], first: int, ratios: Tensor) -> list[float]:
+        """The sum before each position from `first` on, one for each token of the text from there on and one after.
+
+        `tokens` is the whole text now, and `ratios` has the log-ratios at these positions, `[positions, vocabulary]`.
+        """
         self._forget_after(list(tokens))
         self.ratios |= enumerate(ratios, first)
         del self.sums[first + 1 :]

@@ -52,7 +52,7 @@ class LoadedFormula:
         self.scorers = {leaf: self._scorer(leaf, open_scorer) for leaf in biases}
         rules = dict.fromkeys((*plan.rules, *(() if draft is None else draft.rules)))
         self.steerings = {rule: Steering(rule, self._scorer(rule.gauge, open_scorer)) for rule in rules}
-        self.evidences = dict.fromkeys((*plan.evidences, *(() if draft is None else draft.evidences)))
+        self.evidences = (*plan.evidences, *(() if draft is None else draft.evidences))
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
