@@ -100,3 +100,31 @@ def test_a_voice_of_remotes_only_refuses_them(lm, voice):
 def test_an_address_needs_a_voice_file(lm):
     refused = lm("run", "--model", "http://127.0.0.1:1/v1", "--prompt", "a", code=2)
     assert refused.stderr.startswith("error: A remote needs a tokenizer. Give tokenizer = ")
+
+
+LINE = "of the probability on average and"
+
+
+def test_explaining_says_how_much_was_told(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    assert LINE in lm("explain", voice, "--prompt", "hello. ", "--json").stderr.splitlines()[-1]
+
+
+def test_a_chat_says_at_its_end_how_much_was_told(lm, voice, toy, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    lines = lm("chat", voice, input="hello. \nhello. \n").stderr.splitlines()
+    assert [line for line in lines if LINE in line] == lines[-1:]
+    assert lines[-1].startswith(f"{toy.address} told 9")
+    assert "at 16 positions; what is left is spread" in lines[-1]
+
+
+def test_a_chat_that_leaves_a_remote_tells_of_it_then(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    lines = lm("chat", voice, input="hello. \n/formula here\nhello. \n").stderr.splitlines()
+    assert [index for index, line in enumerate(lines) if LINE in line] == [len(lines) - 2]
+    assert lines[-1] == "here"
+
+
+def test_a_remote_that_was_not_asked_is_not_spoken_of(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    assert "positions" not in lm("chat", voice, input="/quit\n").stderr.replace("of each position", "")
