@@ -128,3 +128,32 @@ def test_a_chat_that_leaves_a_remote_tells_of_it_then(lm, voice, monkeypatch):
 def test_a_remote_that_was_not_asked_is_not_spoken_of(lm, voice, monkeypatch):
     monkeypatch.setenv("TOY_KEY", KEY)
     assert "positions" not in lm("chat", voice, input="/quit\n").stderr.replace("of each position", "")
+
+
+@pytest.fixture
+def dying(toy, monkeypatch):
+    """The server answers some questions, and then no more."""
+    monkeypatch.setenv("TOY_KEY", KEY)
+    complete = toy.complete
+    gone = (503, {"error": {"message": "going down"}})
+    monkeypatch.setattr(toy, "complete", lambda question: complete(question) if len(toy.asked) < 9 else gone)
+    return toy
+
+
+def test_a_remote_that_dies_in_a_sentence_ends_a_run_with_one(lm, voice, dying):
+    done = lm("run", voice, "--prompt", "hello. ", "--min-new-tokens", 8, code=2)
+    assert 2 <= len(done.stdout) <= 8
+    assert done.stdout.endswith("\n")  # so that the error has a line of its own
+    assert done.stderr.splitlines()[-1].startswith(f"error: The server at {dying.address} ")
+    assert done.stderr.count("error:") == 1
+    assert "told 9" in done.stderr
+
+
+def test_a_remote_that_dies_leaves_no_half_sample(lm, voice, dying):
+    assert lm("run", voice, "--prompt", "hello. ", "--min-new-tokens", 8, "--json", code=2).stdout == ""
+
+
+def test_a_chat_outlives_a_remote_that_dies(lm, voice, dying):
+    done = lm("chat", voice, "--min-new-tokens", 8, input="hello. \n/formula here\nhello. \n")
+    assert 2 + 9 <= len(done.stdout) < 9 + 9  # a beginning, and an answer of 8 letters, each with a line's end
+    assert f"error: The server at {dying.address} " in done.stderr

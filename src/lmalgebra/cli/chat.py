@@ -10,6 +10,7 @@ from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say, say_error
 from lmalgebra.cli.options import given
 from lmalgebra.cli.recipes import RecipeChoice
+from lmalgebra.cli.results import StreamedText
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards, with_formula
 from lmalgebra.errors import LmalgebraError
 
@@ -110,9 +111,14 @@ class _Talk:
 
     def _answer(self, line: str) -> None:
         # Ctrl-C ends the answer, not the conversation: what was said until then is remembered.
-        with contextlib.suppress(KeyboardInterrupt), contextlib.closing(self._chat.stream(line)) as pieces:
-            for piece in pieces:
-                print(piece, end="", flush=True)
+        results = StreamedText()
+        try:
+            with contextlib.suppress(KeyboardInterrupt), contextlib.closing(self._chat.stream(line)) as pieces:
+                for piece in pieces:
+                    results.piece(piece)
+        except LmalgebraError:
+            results.break_off()
+            raise
         print(flush=True)
 
     def say_afterwards(self) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COLOURS = ("blue", "magenta", "green", "red", "cyan", "yellow")
 
 WIDE = 110
-"""A narrower terminal gets only the likeliest token of the reference."""
+"""A narrower terminal gets only the likeliest token of the reference, and not the token's rank."""
 
 
 def show(explanation: "Explanation", console: Console | None = None) -> None:
@@ -74,24 +74,23 @@ def _style(token: "ExplainedToken", colours: dict[str, str]) -> str:
 def _table(explanation: "Explanation", colours: dict[str, str], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.title = Text(f"The most moved tokens (by {MOVED} nats or more; underlined: downwards)", "bold")
-    table.add_column("at", justify="right")
+    is_wide = width >= WIDE
+    table.add_column("at", justify="right", no_wrap=True)
     table.add_column("token", no_wrap=True)
-    table.add_column("formula", justify="right")
-    table.add_column(explanation.reference, justify="right")
-    table.add_column("rank", justify="right")
-    table.add_column("change", justify="right")
+    for heading in ("formula", explanation.reference, *(["rank"] if is_wide else []), "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for term in explanation.terms:
-        table.add_column(Text(term, colours[term]), justify="right")
-    table.add_column(f"{explanation.reference} would say", no_wrap=True)
+        table.add_column(Text(term, colours[term]), justify="right", no_wrap=True)
+    table.add_column(f"{explanation.reference} would say", no_wrap=is_wide)
     for position, token in most_moved(explanation):
         table.add_row(
             str(position + 1),
             Text.assemble((visible(token.name), _style(token, colours))),  # so that what fills the cell is plain
             share(token.logprob),
             share(token.reference_logprob),
-            str(token.reference_rank),
+            *([str(token.reference_rank)] if is_wide else []),
             nats(token.change),
             *(nats(token.parts[term]) for term in explanation.terms),
-            Text(alternatives(token, 3 if width >= WIDE else 1)),
+            Text(alternatives(token, 3 if is_wide else 1)),
         )
     return table

@@ -123,6 +123,9 @@ def _print(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[
         line_break = "\n" if isinstance(results, StreamedText) else ""
         say(f"{line_break}Stopped; {_samples(results.finished)} finished.")
         raise typer.Exit(INTERRUPTED) from None
+    except LmalgebraError:
+        results.break_off()
+        raise
 
 
 def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: SamplesFile) -> None:
@@ -171,6 +174,7 @@ def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
                 results.piece(event.text)
             elif isinstance(event, Refusal):
                 refusals.append(event)
+                results.break_off()
             else:
                 results.sample(work.asked[event.index], event)
                 advance()
