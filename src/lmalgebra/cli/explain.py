@@ -81,6 +81,8 @@ def explain(
     places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
     chosen = chosen_voice(voice, formula, model, by, **places)
     (asked,) = read_prompts(prompt, None)
+    if html is not None and not html.absolute().parent.is_dir():  # before anything is computed for it
+        raise _unwritable(html, "there is no such folder")
     composed = open_voice(chosen, model_registry())
     found = composed.explain(asked, continuation, reference=reference, **changes)
     say_afterwards(composed)
@@ -100,8 +102,11 @@ def _write(explanation: "Explanation", path: Path) -> None:
     try:
         path.write_text(page(explanation), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise LmalgebraError(
-            f"The page '{path}' cannot be written: {(error.strerror or str(error)).lower()}.",
-            "Name a file in a folder you can write to.",
-        ) from None
+        raise _unwritable(path, (error.strerror or str(error)).lower()) from None
     say(f"Wrote {path}.")
+
+
+def _unwritable(path: Path, reason: str) -> LmalgebraError:
+    return LmalgebraError(
+        f"The page '{path}' cannot be written: {reason}.", "Name a file in a folder you can write to."
+    )
