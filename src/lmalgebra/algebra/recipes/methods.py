@@ -13,7 +13,7 @@ from typing import TypeAlias
 from lmalgebra.algebra.bias import Bias
 from lmalgebra.algebra.build import intersection, posterior, power, probability, tilt, union, within
 from lmalgebra.algebra.formula import Formula
-from lmalgebra.algebra.weights import Weight, as_number, shown
+from lmalgebra.algebra.weights import Schedule, Weight, as_number, shown
 from lmalgebra.errors import FormulaError
 
 Several: TypeAlias = Formula | Sequence[Formula]
@@ -90,6 +90,8 @@ def contrastive(expert: Formula, amateur: Formula, alpha: float = 0.1, temperatu
     likely as the expert's likeliest; alpha 0.1 is the paper's. `temperature` is the amateur's; the authors also use
     0.5. The paper searches for the best text (greedy: temperature=0 of the voice); this is its score as a distribution.
     """
+    if not 0 <= as_number(alpha, "alpha of contrastive decoding") <= 1:
+        raise FormulaError(f"alpha={shown(alpha)} of contrastive decoding is not from 0 to 1.", "Write alpha=0.1.")
     cooled = amateur if temperature == 1 else power(amateur, 1 / _positive(temperature))
     return expert - tilt(cooled) + within(expert, min_p=alpha)
 
@@ -133,6 +135,11 @@ def union_detox(base: Formula, toxic: Formula, strength: Weight = 0.96) -> Formu
 
     Dekoninck et al., ICLR 2024, arXiv 2311.14479: M - 0.96 union(M_toxic, M), with the paper's weight; it is below 1.
     """
+    if not isinstance(strength, Schedule) and as_number(strength, "strength of the union") >= 1:
+        raise FormulaError(
+            f"strength={shown(strength)} of the union is not below 1, so it takes away all that the base says.",
+            "Write strength=0.96.",
+        )
     return base - strength * union(toxic, base)
 
 
