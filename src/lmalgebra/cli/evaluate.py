@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, say
+from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given
 from lmalgebra.cli.voices import model_registry, open_voice
 from lmalgebra.errors import EvaluationError
@@ -214,14 +214,10 @@ def _named(text: str) -> tuple[str, str]:
 @contextmanager
 def show_progress() -> "Iterator[Progress]":
     """A bar for each voice and measure on a terminal; elsewhere a line when one begins and at each quarter of it."""
-    console = error_console()
-    if not console.is_terminal:
+    if not error_console().is_terminal:
         yield _told
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("left:"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False) as bar:
+    with progress_bars("{task.description}") as bar:
 
         def begun(what: str, total: int) -> Callable[[int], None]:
             task = bar.add_task(what, total=total)
