@@ -6,8 +6,6 @@ import pytest
 from together import Together, alone, network_models, recorded_toys, rows_open, speaker
 from voices import STEERED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LENGTH = {"min_new_tokens": 7, "max_new_tokens": 7}
 VICTIMS = {
     "several samples": ("off", "hello", {**LENGTH, "samples": 3}),

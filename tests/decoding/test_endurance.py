@@ -12,8 +12,6 @@ from lmalgebra.decoding import Request, Scheduler, Service
 from lmalgebra.decoding.context import conversation
 from lmalgebra.models.table import _logprobs
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = [f"{number} hello there, hello there. " for number in range(7)]
 SHORT = {"max_new_tokens": 2}
 WARM, ALL = 2_000, 10_000

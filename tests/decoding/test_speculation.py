@@ -12,8 +12,6 @@ from lmalgebra.decoding import ComposedVoice, Piece, Request, Sample
 from lmalgebra.decoding.context import conversation
 from lmalgebra.models.table import TOY_PIECES, TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("hello there. ", "abcabcabcabc", "what is it? what is it? ", "a", "dear me, dear me, dear me")
 LENGTH = {"min_new_tokens": 14, "max_new_tokens": 14}
 FIXED = ("prompt:3", "base:1", "base:3", "base:2 > formal:4", "prompt:2 > base:3", "draft:3", "draft:1 > base:2")
