@@ -28,16 +28,30 @@ class Results:
         """A sample that is done."""
         self.finished += 1
 
+    def break_off(self) -> None:
+        """A sample comes to no end, and an error will be told."""
+
 
 class StreamedText(Results):
     """The one text of a run, as it comes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_within_a_line = False
+
     def piece(self, text: str) -> None:
         _write(text)
+        self._is_within_a_line = True
 
     def sample(self, prompt: "Prompt", sample: "Sample") -> None:
         _write("\n")
+        self._is_within_a_line = False
         super().sample(prompt, sample)
+
+    def break_off(self) -> None:
+        if self._is_within_a_line:
+            _write("\n")  # on a terminal the error would otherwise go on in the text's line
+            self._is_within_a_line = False
 
 
 class HeadedTexts(Results):
