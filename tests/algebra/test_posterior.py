@@ -48,7 +48,10 @@ def test_other_settings_are_other_formulas_of_one_evidence():
     ("text", "sentence"),
     [
         ("a + posterior(b, c, scale=0)", "scale=0 of posterior is not above 0."),
-        ("a + posterior(b, c, scale=ramp(0, 1, tokens=9))", "is not a number, so it cannot be the scale of posterior."),
+        (
+            "a + posterior(b, c, scale=ramp(0, 1, tokens=9))",
+            "The schedule `ramp(0, 1, tokens=9)` cannot be the scale of posterior.",
+        ),
         ("a + posterior(b, c, prior=1)", "prior=1 of posterior is not between 0 and 1."),
         ("a + posterior(b, c, length_power=2)", "length_power=2 of posterior is not from 0 to 1."),
         ("a + posterior(b, c, 2)", "`posterior` takes no argument here."),

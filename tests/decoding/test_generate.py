@@ -10,8 +10,6 @@ from lmalgebra.decoding.score import score
 from lmalgebra.errors import CacheFullError, DecodingError, PromptError
 from lmalgebra.models.table import TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("hello there. ", "a", "what is it? ", "the city at night", "tell me more")
 
 

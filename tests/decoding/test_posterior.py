@@ -8,8 +8,6 @@ from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import DecodingError
 from lmalgebra.models.table import TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FORMULA = "base + 4 * posterior(formal, other, scale=2)"
 NESTED = "base + 2 * posterior(base + posterior(formal, other), other, length_power=0)"
 PROMPTS = ("hello there. ", "a", "what is it? what is it? ")
