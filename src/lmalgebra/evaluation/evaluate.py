@@ -22,10 +22,8 @@ from lmalgebra.evaluation.continuations import Continuations, continuations, rea
 from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
+from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite
-
-FORMAT = 1
-"""Raised when result files change."""
 
 PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")
 
