@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lmalgebra.cli import chat, check, compare, evaluate, explain, models, new, recipes, run, train
+from lmalgebra.cli import chat, check, compare, evaluate, explain, models, new, recipes, report, run, train
 from lmalgebra.cli.console import BROKEN_PIPE, INTERRUPTED, say, say_error, show_notes, use_utf8
 from lmalgebra.errors import LmalgebraError
 
@@ -73,6 +73,7 @@ app.command("chat")(chat.chat)
 app.command("explain")(explain.explain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("recipes")(recipes.list_recipes)

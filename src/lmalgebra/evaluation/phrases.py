@@ -10,6 +10,9 @@ _PHRASES = {
     "expected_maximum": "expected maximum {measure}",
     "probability": "probability of {measure}",
     "mean": "mean {measure}",
+    "share": "share of {measure}",
+    "flipped": "share that flips {measure}",
+    "safe": "share of safe answers, {measure}",
 }
 
 _HEADLINES = ("expected_maximum", "probability", "per_token")
