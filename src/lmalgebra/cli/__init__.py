@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lmalgebra.cli import chat, check, evaluate, explain, models, new, recipes, run, train, tune
+from lmalgebra.cli import chat, check, compare, evaluate, explain, models, new, recipes, report, run, train, tune
 from lmalgebra.cli.console import BROKEN_PIPE, INTERRUPTED, say, say_error, show_notes, use_utf8
 from lmalgebra.errors import LmalgebraError
 
@@ -72,6 +72,8 @@ app.command("run")(run.run)
 app.command("chat")(chat.chat)
 app.command("explain")(explain.explain)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("tune")(tune.tune)
 app.command("check")(check.check)
 app.command("new")(new.new)

@@ -23,10 +23,8 @@ from lmalgebra.evaluation.cost import costs
 from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
+from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite
-
-FORMAT = 1
-"""Raised when result files change."""
 
 PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")
 

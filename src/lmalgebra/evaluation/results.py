@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.evaluate import FORMAT
+
+FORMAT = 1
+"""Raised when result files change."""
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
@@ -31,7 +33,7 @@ def read_result(path: Path) -> dict[str, Any]:
         raise EvaluationError(f"There is no result '{path}'.", "Make one with lmalgebra evaluate.") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"'{path}' is no result: {error}.", "Name what lmalgebra evaluate wrote.") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "voices" not in found:
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("voices"), list):
         raise EvaluationError(
             f"'{path}' is no result of this version of evaluation.", "Name what lmalgebra evaluate wrote."
         )
