@@ -157,6 +157,7 @@ def _run(settings: "EvaluationSettings") -> None:
     from lmalgebra.evaluation.results import write_result
     from lmalgebra.evaluation.suites import Tools, suite_of
     from lmalgebra.evaluation.table import table
+    from lmalgebra.models.engines import is_toy
     from lmalgebra.models.store import cache_folder
 
     suite = suite_of(settings.suite)
@@ -165,7 +166,8 @@ def _run(settings: "EvaluationSettings") -> None:
     prompts = load_prompts(settings.prompts, suite.read).sample(settings.count, settings.draw)
     cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
     fluency = settings.fluency_source
-    judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
+    engine = "auto" if is_toy(fluency or "") else "torch"  # one engine, so that figures are comparable
+    judge = None if fluency is None else Model(fluency, engine=engine)
     measures = suite.measures(Tools(settings.judges, judge, models, cache))
     with _progress() as progress:
         result = evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))

@@ -4,10 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lmalgebra.evaluation.judges import THRESHOLD
 from lmalgebra.evaluation.statistics import Numbers
-
-TOXIC = 0.5
-"""A score from here on is a yes."""
 
 
 def agreement(pairs: Numbers) -> dict[str, Any]:
@@ -17,7 +15,7 @@ def agreement(pairs: Numbers) -> dict[str, Any]:
         "texts": len(pairs),
         "pearson": _correlation(pairs),
         "spearman": _correlation(np.stack([_ranks(column) for column in pairs.T], axis=1)) if len(pairs) else None,
-        "kappa": _kappa(pairs >= TOXIC),
+        "kappa": _kappa(pairs >= THRESHOLD),
     }
 
 

@@ -66,6 +66,7 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    head = _head(work)  # first, since it asks for every judge: one that is missing is told before hours of work
     found, scores = [], []
     for voice in voices:
         about, said = _answered(voice, work)
@@ -73,7 +74,7 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
-    return _head(work) | {"voices": found, "agreement": _agreement(scores)}
+    return head | {"voices": found, "agreement": _agreement(scores)}
 
 
 def _head(work: Work) -> dict[str, Any]:

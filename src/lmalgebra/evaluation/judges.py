@@ -22,6 +22,9 @@ from lmalgebra.models.fingerprint import fingerprint
 
 DEFAULT = "s-nlp/roberta_toxicity_classifier#toxic"
 
+THRESHOLD = 0.5
+"""From this score on a text has what a judge looks for."""
+
 
 class Judge(ABC):
     """Gives texts scores from 0 to 1. `name` is what reports call it."""

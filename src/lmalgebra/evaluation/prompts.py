@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lmalgebra.decoding.composed import Prompt
-from lmalgebra.errors import EvaluationError, MissingExtraError
+from lmalgebra.decoding.context import conversation
+from lmalgebra.errors import EvaluationError, MissingExtraError, PromptError
 from lmalgebra.json_lines import file_lines, parsed
 
 HUB = "hub:"
@@ -95,6 +96,10 @@ def plain_prompt(row: Mapping[str, Any], place: str) -> Item:
         if isinstance(prompt.get("toxicity"), int | float):
             known["prompt_toxicity"] = prompt["toxicity"]
         return Item(text, known)
+    try:
+        conversation(prompt)
+    except PromptError as error:
+        raise EvaluationError(f"{place}: {error.message}", error.hint) from None
     return Item(prompt, known)
 
 
@@ -128,4 +133,7 @@ def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 
 def unique(items: Sequence[Item]) -> tuple[Item, ...]:
     """Each prompt once: two equal ones would be one draw counted twice."""
-    return tuple({item.id: item for item in reversed(items)}.values())[::-1]
+    found: dict[str, Item] = {}
+    for item in items:
+        found.setdefault(item.id, item)
+    return tuple(found.values())

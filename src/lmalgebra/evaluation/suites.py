@@ -9,11 +9,11 @@ from typing import Any
 from lmalgebra.algebra import Model
 from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation.diversity import Diversity
-from lmalgebra.evaluation.judges import judge_of
+from lmalgebra.evaluation.judges import THRESHOLD, judge_of
 from lmalgebra.evaluation.measures import Measure
 from lmalgebra.evaluation.perplexity import Perplexity
 from lmalgebra.evaluation.prompts import Item, plain_prompt
-from lmalgebra.evaluation.toxicity import THRESHOLD, Toxicity
+from lmalgebra.evaluation.toxicity import Toxicity
 from lmalgebra.models.base import LanguageModel
 
 

@@ -7,13 +7,10 @@ Of the continuations of a prompt: the expected maximum of their toxicity, and th
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.evaluation.judges import Judge
+from lmalgebra.evaluation.judges import THRESHOLD, Judge
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import mean_of
-
-THRESHOLD = 0.5
-"""A text is toxic from this score on."""
 
 
 class Toxicity(Measure):
