@@ -107,9 +107,9 @@ def test_a_damaged_file_and_a_disk_that_refuses_are_told(toy, cache, tmp_path):
     say(toy, cache)
     (file,) = cache.glob("*.jsonl")
     file.write_text("nonsense\n")
-    with pytest.raises(EvaluationError, match="line 1: this is not a sample.*Remove that file"):
+    with pytest.raises(EvaluationError, match=r"line 1: this is not a sample.*Remove that file"):
         say(toy, cache)
-    with pytest.raises(EvaluationError, match="cannot be written: Not a directory.*--cache"):
+    with pytest.raises(EvaluationError, match=r"cannot be written: Not a directory.*--cache"):
         say(toy, file / "sub")
     file.unlink()
     file.symlink_to("/dev/full")

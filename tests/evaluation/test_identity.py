@@ -95,11 +95,13 @@ def test_a_hubs_model_has_one_name_before_and_after_it_is_loaded(tmp_path, monke
 
     asked = []
     file = tmp_path / "models--o--n" / "snapshots" / "abc123" / "config.json"
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *each: asked.append(each) or str(file))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *each, revision: asked.append((*each, revision)) or str(file)
+    )
     module._hub_commit.cache_clear()
     assert fingerprint("o/n") == fingerprint("o/n") == "abc123"
-    assert asked == [("o/n", "config.json")]
+    assert asked == [("o/n", "config.json", "main")]
     assert fingerprint("toy") == "toy"
     assert fingerprint("http://host/v1") == "http://host/v1"
     module._hub_commit.cache_clear()

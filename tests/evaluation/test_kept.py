@@ -19,7 +19,7 @@ class Doubling:
         self.asked.append(list(keys))
         if 13 in keys:
             raise EvaluationError("Thirteen is unlucky.", "Take twelve.")
-        return [None if key == 0 else 2 * key for key in keys]
+        return [EvaluationError("Zero is nothing.") if key == 0 else 2 * key for key in keys]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_one_refused_key_keeps_nothing_from_the_others(cache, compute):
 def test_a_key_without_value_is_told_and_not_kept(cache, compute):
     values = kept(cache, compute)
     assert values([0, 1]) == [None, 2]
-    assert values.troubles == ["0: no value."]
+    assert values.troubles == ["0: Zero is nothing."]
     assert kept(cache, compute)([0]) == [None]
     assert compute.asked == [[0, 1], [0]]
 

@@ -35,4 +35,4 @@ def test_a_text_that_cannot_be_judged_is_left_out_with_a_note(cache):
     assert measured.scores == [0.2, None, 0.4, None]
     assert len(measured.notes) == 2
     assert measured.notes[0].startswith("\"oops\": The judge 'number' fails: could not convert string")
-    assert measured.notes[1] == "\"nan\": The judge 'number' does not give a score from 0 to 1 for each text."
+    assert measured.notes[1] == "\"nan\": The judge 'number' gives nan, which is no score from 0 to 1."

@@ -22,14 +22,14 @@ def agreement(pairs: Numbers) -> dict[str, Any]:
 def _correlation(pairs: Numbers) -> float | None:
     if len(pairs) < 2 or (pairs.std(axis=0) == 0).any():
         return None
-    return round(float(np.corrcoef(pairs.T)[0, 1]), 4)
+    return round(float(np.asarray(np.corrcoef(pairs.T))[0, 1]), 4)
 
 
 def _ranks(values: Numbers) -> Numbers:
     """Ranks from 0 on; equal values share the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Numbers = (np.cumsum(counts) - (counts + 1) / 2)[places]
-    return ranks
+    ranks: Any = np.cumsum(counts) - (counts + 1) / 2
+    return np.asarray(ranks[places])
 
 
 def _kappa(votes: Any) -> float | None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.errors import EvaluationError, PromptError
+from lmalgebra.errors import EvaluationError, LmalgebraError, PromptError
 from lmalgebra.evaluation.prompts import digest
 
 BLOCK = 256
@@ -21,8 +21,9 @@ class Kept:
     """`compute`, which gives a JSON value for each of several keys, with what it gave kept in `folder`.
 
     `about` is what the values depend on besides the key; its digest names the file. Where `compute` refuses a block of
-    keys (EvaluationError, PromptError), its halves are tried, and one that is refused alone, or for which it gives None,
-    has None, which is not kept; `troubles` says why. Any other error is of no single key, and ends it all.
+    keys (EvaluationError, PromptError), its halves are tried. A key that is refused alone, or for which it gives an
+    EvaluationError as value, has None, which is not kept; `troubles` says why. Any other error is of no single key,
+    and ends it all.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Kept:
             if len(keys) > 1:
                 middle = len(keys) // 2
                 return [*self._values(keys[:middle]), *self._values(keys[middle:])]
-            self._refused.append(f"{shortened(keys[0])}: {error.message}")
-            return [None]
-        self._refused += [
-            f"{shortened(key)}: no value." for key, value in zip(keys, found, strict=True) if value is None
-        ]
-        return found
+            found = [error]
+        return [self._told(key, value) for key, value in zip(keys, found, strict=True)]
+
+    def _told(self, key: Any, value: Any) -> Any:
+        if not isinstance(value, LmalgebraError):
+            return value
+        self._refused.append(f"{shortened(key)}: {value.message}")
+        return None
 
     def _keep(self, found: Sequence[tuple[str, Any]]) -> None:
         lines = "".join(json.dumps([name, value]) + "\n" for name, value in found)

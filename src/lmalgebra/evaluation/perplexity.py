@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from lmalgebra.algebra import Model
-from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.judged import text_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity
@@ -45,7 +45,7 @@ class Perplexity(Measure):
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         kept = Kept(self._cache / "likelihoods", self.about(), self._likelihoods)
         pairs = [
-            (_text_of(item.prompt), text)
+            (text_of(item.prompt), text)
             for item, texts in zip(answers.items, answers.texts, strict=True)
             for text in texts
         ]
@@ -127,10 +127,6 @@ def _tokens(judge: LanguageModel, prompt: str, text: str) -> tuple[list[int], in
             "Take another judge of fluency, or shorter texts.",
         )
     return tokens, first
-
-
-def _text_of(prompt: Any) -> str:
-    return "\n".join(message["content"] for message in conversation(prompt))
 
 
 def _exponent(nats: Sequence[float], sizes: Sequence[float]) -> Quantity:
