@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.prompts import load_prompts, plain_prompt
+from lmalgebra.evaluation.prompts import load_prompts
+from lmalgebra.evaluation.rows import plain_prompt
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 

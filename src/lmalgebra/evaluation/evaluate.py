@@ -39,10 +39,15 @@ def _unheard(what: str, total: int) -> Advance:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A voice that is evaluated: one that speaks, or a file of samples that something else has said."""
+    """A voice that is evaluated: one that speaks, or a file of samples that something else has said.
+
+    One that is a point of a curve has its `weight` and the curve's name.
+    """
 
     name: str
     voice: ComposedVoice | Path
+    curve: str = ""
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         about, said = _answered(voice, work)
         answers = Answers(work.prompts.items, [[each.text for each in texts] for texts in said.said])
         measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
+        if voice.curve:
+            about["curve"] = {"name": voice.curve, "weight": voice.weight}
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
     return head | {"voices": found, "agreement": _agreement(scores)}
