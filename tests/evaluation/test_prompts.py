@@ -1,10 +1,12 @@
 """Prompts from files: what is read, what is refused, and what a draw of them is."""
 
 import json
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from lmalgebra.errors import EvaluationError
+from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.evaluation.prompts import load_prompts
 from lmalgebra.evaluation.rows import plain_prompt
 
@@ -81,3 +83,41 @@ def test_a_smaller_draw_is_a_part_of_a_larger_one(load):
     assert found.sample(None) is found
     with pytest.raises(EvaluationError, match="0 prompts leave nothing to evaluate"):
         found.sample(0)
+
+
+class Rows(list):
+    """What `datasets` gives: rows, and addresses that name the commit."""
+
+    info = SimpleNamespace(download_checksums={"hf://datasets/o/n@abc/data.jsonl": None})
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ("hub:o/n", ("o/n", None, "train")),
+        ("hub:o/n@v1", ("o/n", "v1", "train")),
+        ("hub:o/n@v1:test", ("o/n", "v1", "test")),
+    ],
+)
+def test_a_hubs_rows_are_prompts(monkeypatch, source, asked):
+    module, heard = ModuleType("datasets"), []
+
+    def load_dataset(name, revision, split):
+        heard.append((name, revision, split))
+        return Rows([{"prompt": {"text": "one", "toxicity": 0.5}}, {"prompt": {"text": "two"}}])
+
+    module.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    found = load_prompts(source, plain_prompt)
+    assert ([item.prompt for item in found.items], heard) == (["one", "two"], [asked])
+    assert found.revision == (asked[1] or found.revision) != "unknown"
+
+
+def test_a_data_set_that_cannot_be_had_is_one_sentence(monkeypatch):
+    module = ModuleType("datasets")
+    monkeypatch.setitem(sys.modules, "datasets", module)  # without load_dataset, which fails like any trouble within
+    with pytest.raises(EvaluationError, match=r"The data set 'hub:o/n' cannot be had: .* Check its name"):
+        load_prompts("hub:o/n", plain_prompt)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(MissingExtraError, match=r"hub:o/n needs the package 'datasets'. Install it: pip install"):
+        load_prompts("hub:o/n", plain_prompt)

@@ -90,7 +90,7 @@ def evaluate(
         _option(
             _WHAT,
             "--judge",
-            text="FOLDER#LABEL or OWNER/NAME[@REVISION]#LABEL of a classifier, detoxify, profanity, vader, "
+            text="FOLDER#LABEL or OWNER/NAME@REVISION#LABEL of a classifier, detoxify, profanity, vader, "
             "http://HOST/v1#MODEL, or module:function; may be given several times. "
             "Default: s-nlp/roberta_toxicity_classifier#toxic.",
             metavar="JUDGE",

@@ -105,9 +105,8 @@ def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         raise EvaluationError(
             f"The data set '{source}' cannot be had: {reason}.", "Check its name and the network, or name a file."
         ) from error
-    version = revision or str(
-        getattr(found.info, "download_checksums", None) and digest(sorted(found.info.download_checksums))
-    )
+    files = sorted(getattr(found.info, "download_checksums", None) or ())  # their addresses name the commit
+    version = revision or (digest(files) if files else "unknown")
     return version, [(f"{source}, row {number}", dict(row)) for number, row in enumerate(found, 1)]
 
 
