@@ -82,6 +82,11 @@ def test_two_voices_of_one_name_are_refused(toy, cache):
         evaluate([Evaluated("toy", toy), Evaluated("toy", toy)], work(cache))
 
 
+def test_two_measures_of_one_name_are_refused(toy, cache):
+    with pytest.raises(EvaluationError, match="Two measures are named 'diversity'"):
+        evaluate([Evaluated("toy", toy)], work(cache, Diversity(), Diversity()))
+
+
 class Failing(Measure):
     name = "failing"
 

@@ -1,7 +1,8 @@
 """Judges: how they are written, what they say, and what a broken one is told."""
 
+import importlib
+import linecache
 import sys
-from types import ModuleType
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from evaluation.chat_server import chatting
 from evaluation.conftest import answers, values
 from llama_servers import SERVERS, missing_for
 from lmalgebra.errors import EvaluationError, MissingExtraError, ModelError
-from lmalgebra.evaluation.judges import AskedJudge, ClassifierJudge, FunctionJudge, Question, judge_of
+from lmalgebra.evaluation.judges import AskedJudge, ClassifierJudge, FunctionJudge, Question, judge_of, judges_of
 from lmalgebra.evaluation.judges.asked import number_in
 from lmalgebra.evaluation.judges.classifier import DETOXIFY
 from lmalgebra.evaluation.toxicity import Toxicity
@@ -88,7 +89,7 @@ def test_a_wrong_label_is_told_with_those_there_are(folder):
 def test_other_weights_are_another_judge(folder, tmp_path):
     other = save_classifier(tmp_path / "other" / "tiny", bert(id2label=NAMED), seed=5)
     one, another = (judge_of(f"{place}#toxic").about() for place in (folder, other))
-    assert one["name"] == another["name"] == "tiny"
+    assert one | {"revision": ""} == another | {"revision": ""}
     assert one["revision"] != another["revision"]
 
 
@@ -115,14 +116,26 @@ def test_judges_that_travel_in_packages():
     assert judge.about()["revision"]
 
 
-def test_a_function_of_a_module(monkeypatch):
-    module = ModuleType("judges_of_mine")
-    module.short = lambda texts: [1 / (1 + len(text)) for text in texts]
-    module.short.__version__ = "3"
-    monkeypatch.setitem(sys.modules, "judges_of_mine", module)
-    judge = judge_of("judges_of_mine:short")
-    assert judge.scores(["", "a"]) == [1.0, 0.5]
-    assert judge.about() == {"kind": "function", "name": "judges_of_mine:short", "revision": "3"}
+def test_a_function_of_a_module_is_known_by_its_file(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    revisions = []
+    for function in ("1 / (1 + len(text))", "1 / (2 + len(text))"):
+        (tmp_path / "judges_of_mine.py").write_text(f"def short(texts):\n    return [{function} for text in texts]\n")
+        sys.modules.pop("judges_of_mine", None)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+        judge = judge_of("judges_of_mine:short")
+        sys.dont_write_bytecode = before
+        revisions.append(judge.about()["revision"])
+    assert judge.scores(["", "aa"]) == [0.5, 0.25]
+    assert judge.name == "judges_of_mine:short"
+    assert revisions[0] != revisions[1]
+
+
+def test_judges_of_one_name_are_called_as_they_are_written():
+    names = [judge.name for judge in judges_of(["detoxify", "detoxify#insult", "o/n#x"])]
+    assert names == ["detoxify", "detoxify#insult", "n"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.5])

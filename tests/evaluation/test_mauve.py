@@ -22,7 +22,7 @@ class Seeded:
 
 def test_it_is_the_packages_number_of_our_features():
     said, written = [["a" * n] for n in range(1, 41)], [["b" * (n + 20)] for n in range(1, 41)]
-    measured = Mauve("model", lambda *_: Seeded()).measure(answers(*said, references=written))
+    measured = Mauve("toy", lambda *_: Seeded()).measure(answers(*said, references=written))
     features = [Seeded().vectors([each[0] for each in texts]).numpy() for texts in (written, said)]
     expected = mauve.compute_mauve(p_features=features[0], q_features=features[1]).mauve
     assert measured.numbers == {"mauve": round(float(expected), 4)}
@@ -31,15 +31,15 @@ def test_it_is_the_packages_number_of_our_features():
 
 def test_equal_texts_are_near(tmp_path):
     same = [["a" * n] for n in range(1, 41)]
-    assert Mauve("model", lambda *_: Seeded()).measure(answers(*same, references=same)).numbers["mauve"] > 0.99
+    assert Mauve("toy", lambda *_: Seeded()).measure(answers(*same, references=same)).numbers["mauve"] > 0.99
 
 
 def test_without_references_there_is_none():
     with pytest.raises(EvaluationError, match="needs at least 16 texts with references, and there are 0"):
-        Mauve("model").measure(answers(["a"]))
+        Mauve("toy").measure(answers(["a"]))
 
 
 def test_a_package_that_is_missing_is_one_line_before_anything_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "mauve", None)
     with pytest.raises(MissingExtraError, match=r"needs the package 'mauve-text'. Install it: pip install"):
-        Mauve("model").about()
+        Mauve("toy").about()

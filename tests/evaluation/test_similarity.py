@@ -27,19 +27,19 @@ class Letters:
 
 def test_by_hand(cache):
     letters = Letters()
-    similarity = Similarity("letters", cache, lambda *_: letters)
+    similarity = Similarity("toy", cache, lambda *_: letters)
     told = answers(["a", "b"], ["ab"], source=["a", "a"], references=[["b", "ab"], ["c"]])
     found = values(similarity.measure(told).quantities)
     # a to a is 1, b to a 0; ab to a is 1 / sqrt 2. Nearest reference: of a ab, of b b, of ab only c.
     assert found["to_source"] == pytest.approx(((1 + 0) / 2 + sqrt(0.5)) / 2, abs=1e-5)
     assert found["to_reference"] == pytest.approx(((sqrt(0.5) + 1) / 2 + 0) / 2, abs=1e-5)
     asked = len(letters.asked)
-    again = Similarity("letters", cache, lambda *_: letters).measure(told)
+    again = Similarity("toy", cache, lambda *_: letters).measure(told)
     assert (values(again.quantities), len(letters.asked)) == (found, asked)
 
 
 def test_without_references_there_is_only_the_source(cache):
-    similarity = Similarity("letters", cache, lambda *_: Letters())
+    similarity = Similarity("toy", cache, lambda *_: Letters())
     assert set(similarity.measure(answers(["a"], [], source=["a", "b"])).quantities) == {"to_source"}
 
 

@@ -106,6 +106,8 @@ def test_weights_are_points_of_a_curve(evaluate):
         (["--suite", "toxicty"], "There is no suite 'toxicty'. Did you mean 'toxicity'?"),
         (["--suite", "commongen"], "rows.jsonl, line 1: there is no field 'concepts'"),
         (["--judge", "./nowhere#toxic"], "There is no model at './nowhere'"),
+        (["--fluency", "./nowhere"], "There is no model at './nowhere'"),
+        (["--judge", "profanity"], "Two measures are named 'toxicity by profanity'"),
         (["--judge-scale", "0"], "judge_scale = 0.0 is out of range"),
     ],
 )

@@ -231,7 +231,7 @@ def _run(settings: "EvaluationSettings") -> None:
 def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "Tools":
     """What the settings want measures to be made of."""
     from lmalgebra.algebra import Model
-    from lmalgebra.evaluation.judges import Question, judge_of
+    from lmalgebra.evaluation.judges import Question, judges_of
     from lmalgebra.evaluation.suites import Tools
     from lmalgebra.models.engines import is_toy
 
@@ -241,7 +241,7 @@ def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "To
         settings.judge_template or Question.template, scale=settings.judge_scale, key_env=settings.judge_key_env
     )
     return Tools(
-        judges=[judge_of(each, question) for each in settings.judges],
+        judges=judges_of(settings.judges, question),
         fluency=None if fluency is None else Model(fluency, engine=engine),
         open_model=models,
         cache=cache,

@@ -65,12 +65,10 @@ class Work:
 def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
     """The result of `work` for each voice, as plain data.
 
-    Raises EvaluationError for voices of one name, and what generation and measures raise.
+    Raises EvaluationError for voices or measures of one name, and what generation and measures raise.
     """
-    names = [voice.name for voice in voices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    _refuse_twice("voices", [voice.name for voice in voices])
+    _refuse_twice("measures", [measure.name for measure in work.measures])
     head = _head(work)  # first, since it asks for every judge: one that is missing is told before hours of work
     found, scores = [], []
     for voice in voices:
@@ -82,6 +80,12 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
     return head | {"voices": found, "agreement": _agreement(scores)}
+
+
+def _refuse_twice(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"Two {what} are named '{twice}'.", "Give each its own name, or leave one out.")
 
 
 def _head(work: Work) -> dict[str, Any]:

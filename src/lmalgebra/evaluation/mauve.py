@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
+from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
-from lmalgebra.models.fingerprint import fingerprint
 from lmalgebra.models.text_encoder import TextEncoder, load_encoder
 
 LEAST = 16
@@ -29,7 +29,7 @@ class Mauve(Measure):
         self._source, self._load = source, load
 
     def about(self) -> dict[str, Any]:
-        return {"kind": "mauve", "package": self._package.__name__, "revision": fingerprint(self._source)}
+        return {"kind": "mauve", "package": self._package.__name__, "revision": weights_of(self._source)}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         pairs = [

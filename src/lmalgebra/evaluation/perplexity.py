@@ -14,12 +14,12 @@ import torch
 
 from lmalgebra.algebra import Model
 from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.judged import text_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity
 from lmalgebra.models.base import LanguageModel, Quoted, Row
-from lmalgebra.models.fingerprint import fingerprint
 
 LOGITS = 1 << 27
 """Most logits of one pass: half a gigabyte of float32."""
@@ -40,7 +40,7 @@ class Perplexity(Measure):
 
     def about(self) -> dict[str, Any]:
         places = {key: getattr(self.model, key) for key in ("engine", "dtype", "quantization")}
-        return {"kind": "perplexity", "name": self.model.name, "revision": fingerprint(self.model.source), **places}
+        return {"kind": "perplexity", "name": self.model.name, "revision": weights_of(self.model.source), **places}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         kept = Kept(self._cache / "likelihoods", self.about(), self._likelihoods)

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity, mean_of
-from lmalgebra.models.fingerprint import fingerprint
 from lmalgebra.models.text_encoder import TextEncoder, load_encoder
 
 
@@ -24,7 +24,7 @@ class Similarity(Measure):
         self._source, self._cache, self._load = source, cache, load
 
     def about(self) -> dict[str, Any]:
-        return {"kind": "similarity", "pooling": "mean", "revision": fingerprint(self._source)}
+        return {"kind": "similarity", "pooling": "mean", "revision": weights_of(self._source)}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         kept = Kept(self._cache / "similarities", self.about(), self._similarities)

@@ -12,6 +12,7 @@
 | `module:function` | a function from a list of texts to a list of scores |
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lmalgebra.errors import EvaluationError
@@ -23,6 +24,17 @@ from lmalgebra.evaluation.judges.functions import PACKAGED, FunctionJudge, impor
 __all__ = ["DEFAULT", "THRESHOLD", "AskedJudge", "ClassifierJudge", "FunctionJudge", "Judge", "Question", "Score"]
 
 DEFAULT = "s-nlp/roberta_toxicity_classifier#toxic"
+
+
+def judges_of(several: Sequence[str], question: Question | None = None) -> list[Judge]:
+    """The judges that are written so. Those that would have one name are called as they are written. Raises as
+    `judge_of`."""
+    judges = [judge_of(each, question) for each in several]
+    names = [judge.name for judge in judges]
+    for judge, written in zip(judges, several, strict=True):
+        if names.count(judge.name) > 1:
+            judge.name = written
+    return judges
 
 
 def judge_of(written: str, question: Question | None = None) -> Judge:

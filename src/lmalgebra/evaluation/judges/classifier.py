@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.errors import EvaluationError, ModelError
+from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.judges.base import Judge, Score
-from lmalgebra.models.fingerprint import fingerprint
-from lmalgebra.models.loading import resolve
-from lmalgebra.models.store import silent
 
 DETOXIFY = {
     "original": ("unitary/toxic-bert", "main", "toxic"),
@@ -34,14 +32,8 @@ class ClassifierJudge(Judge):
         self._classifier: Any = None
 
     def about(self) -> dict[str, Any]:
-        folder = resolve(self.source, silent)
-        revision = fingerprint(self.source, self.revision)
-        if revision.startswith(self.source) and not Path(folder).exists():  # no commit could be had
-            raise ModelError(
-                f"The judge '{self.source}' is neither on this machine nor can it be had from its hub.",
-                "Check its name, its revision and the network, or name a folder.",
-            )
-        return {"kind": "classifier", "name": self.name, "label": self.label, "revision": revision}
+        about = {"kind": "classifier", "label": self.label, "revision": weights_of(self.source, self.revision)}
+        return about if Path(self.source).expanduser().exists() else about | {"source": self.source}
 
     def scores(self, texts: Sequence[Any]) -> list[Score]:
         if self._classifier is None:

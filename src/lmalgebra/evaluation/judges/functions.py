@@ -1,5 +1,6 @@
 """Functions as judges: a user's own, and those of packages that bring their weights or words along."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -8,6 +9,7 @@ from typing import Any
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.evaluation.judges.base import Judge, Score
+from lmalgebra.evaluation.prompts import digest
 
 
 class FunctionJudge(Judge):
@@ -38,9 +40,8 @@ class FunctionJudge(Judge):
 
 
 def imported(place: str) -> Judge:
-    """The function at `module:function`; its attribute `__version__`, if it has one, is its revision.
-
-    Raises EvaluationError.
+    """The function at `module:function`. Its revision is the content of its file, so that it judges anew when that
+    changes. Raises EvaluationError.
     """
     module, _, function = place.partition(":")
     try:
@@ -51,7 +52,15 @@ def imported(place: str) -> Judge:
         ) from None
     if not callable(found):
         raise EvaluationError(f"The judge '{place}' is no function.", "Name one that takes a list of texts.")
-    return FunctionJudge(place, found, str(getattr(found, "__version__", "")))
+    return FunctionJudge(place, found, _source_digest(module))
+
+
+def _source_digest(module: str) -> str:
+    """The same for equal files; nothing for a module that has none."""
+    try:
+        return digest(inspect.getsource(import_module(module)))
+    except (OSError, TypeError):
+        return ""
 
 
 def _profanity() -> Judge:
