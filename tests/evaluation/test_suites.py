@@ -57,6 +57,7 @@ EVERYWHERE = {
 def evaluate(tmp_path, monkeypatch):
     """Runs `lmalgebra evaluate` over the toy; gives its result."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "voice.toml").write_text(VOICE)
     torch.manual_seed(0)
     AutoModel.from_config(bert()).save_pretrained(tmp_path / "encoder")
@@ -68,6 +69,7 @@ def evaluate(tmp_path, monkeypatch):
         command = ["evaluate", "voice.toml", "--prompts", "rows.jsonl", *usual, "--embedder", "./encoder", *options]
         done = CliRunner().invoke(app, command, catch_exceptions=False)
         assert done.exit_code == code, done.stderr
+        run.said = lambda: done.stderr
         return done.stderr if code else json.loads((tmp_path / "evaluation.json").read_text())
 
     return run
@@ -94,6 +96,18 @@ def test_weights_are_points_of_a_curve(evaluate):
     ]
     texts = {voice["name"]: voice["metrics"]["diversity"]["words"]["numerators"] for voice in result["voices"]}
     assert texts["formal at 0"] == texts["plain"]
+
+
+def test_what_could_not_be_said_or_measured_is_told(evaluate, tmp_path):
+    (tmp_path / "odd.py").write_text("def odd(texts):\n    return [2.0] * len(texts)\n")
+    result = evaluate(["a", "Ω"], "--judge", "odd:odd", "--mauve", "toy")
+    told = " ".join(evaluate.said().split())
+    assert "note: voice: prompts without an answer: 1. The toy model cannot spell 'ω'." in told
+    assert "note: voice, toxicity by odd:odd: " in told
+    assert "gives 2, which is no score from 0 to 1." in told
+    assert "note: voice, mauve by toy: MAUVE needs at least 16 texts with references, and there are 0." in told
+    (reason,) = result["voices"][0]["left_out"].values()
+    assert reason.startswith("The toy model cannot spell")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +151,13 @@ def test_rows_become_items():
     assert context({"context": "c", "safe": True}, "line 1").fields["safe"] is True
     assert plain_prompt({"prompt": "p", "continuation": {"text": " c"}}, "line 1").fields["references"] == [" c"]
     assert plain_prompt({"prompt": "p", "references": ["r"], "continuation": "c"}, "").fields["references"] == ["r"]
+    hub = {"en_toxic_comment": "x", "en_neutral_comment": "y"}
+    assert paraphrased(hub, "line 1").fields["references"] == ["y"]
+    with pytest.raises(EvaluationError, match=r"line 1: there is no field 'source'. Its fields are: text."):
+        paraphrased({"text": "x"}, "line 1")
+    assert concepts({"concepts": ["a"], "target": "A."}, "line 1").fields["references"] == ["A."]
+    given = context({"context": "c", "response": "r", "label": "Unsafe"}, "line 1").fields
+    assert (given["safe"], given["references"]) == (False, ["r"])
     with pytest.raises(EvaluationError, match=r"line 1: 'concepts' is .*, which are not words"):
         concepts({"concepts": ["a", 7]}, "line 1")
 

@@ -1,6 +1,6 @@
 """`lmalgebra evaluate`: measure what voices say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -225,7 +225,18 @@ def _run(settings: "EvaluationSettings") -> None:
         result = evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))
     write_result(result, Path(settings.output))
     print(table(result))
+    for sentence in _notes(result):
+        say(f"note: {sentence}", "yellow")
     say(f"Wrote {settings.output}.")
+
+
+def _notes(result: Mapping[str, Any]) -> Iterator[str]:
+    """What could not be said or measured; of prompts without an answer the first reason."""
+    for voice in result["voices"]:
+        if reasons := list(voice["left_out"].values()):
+            yield f"{voice['name']}: prompts without an answer: {len(reasons):,}. {reasons[0]}"
+        for measure, notes in voice["notes"].items():
+            yield from (f"{voice['name']}, {measure}: {note}" for note in notes)
 
 
 def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "Tools":
@@ -269,7 +280,7 @@ def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated
     return found
 
 
-def _formulas(settings: "EvaluationSettings") -> "Iterator[tuple[str, str, str, float]]":
+def _formulas(settings: "EvaluationSettings") -> Iterator[tuple[str, str, str, float]]:
     """Each formula after its name; where it has a place for weights one for each, with its point of the curve."""
     from lmalgebra.evaluation.settings import WEIGHT
 

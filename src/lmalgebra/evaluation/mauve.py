@@ -7,12 +7,15 @@ models of features, or of different numbers of texts, cannot be compared.
 
 from collections.abc import Callable
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.models.text_encoder import TextEncoder, load_encoder
+
+PACKAGE = "mauve-text"
 
 LEAST = 16
 """Texts without which there is nothing to tell."""
@@ -29,7 +32,7 @@ class Mauve(Measure):
         self._source, self._load = source, load
 
     def about(self) -> dict[str, Any]:
-        return {"kind": "mauve", "package": self._package.__name__, "revision": weights_of(self._source)}
+        return {"kind": "mauve", "package": _version(), "revision": weights_of(self._source)}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         pairs = [
@@ -43,8 +46,10 @@ class Mauve(Measure):
                 f"MAUVE needs at least {LEAST} texts with references, and there are {len(pairs)}.",
                 "Give prompts with `references` or a `continuation`.",
             )
+        from mauve import compute_mauve
+
         said, written = ([pair[side] for pair in pairs] for side in (0, 1))
-        found = self._package.compute_mauve(
+        found = compute_mauve(
             p_features=self._encoder.vectors(written).numpy(), q_features=self._encoder.vectors(said).numpy()
         )
         advance(len(answers.flat))
@@ -55,12 +60,11 @@ class Mauve(Measure):
     def _encoder(self) -> TextEncoder:
         return self._load(self._source, "last")
 
-    @cached_property
-    def _package(self) -> Any:
-        try:
-            import mauve
-        except ImportError:
-            raise MissingExtraError(
-                "MAUVE needs the package 'mauve-text'.", "Install it: pip install 'lmalgebra[evaluate]'."
-            ) from None
-        return mauve
+
+def _version() -> str:
+    try:
+        return version(PACKAGE)
+    except PackageNotFoundError:
+        raise MissingExtraError(
+            f"MAUVE needs the package '{PACKAGE}'.", "Install it: pip install 'lmalgebra[evaluate]'."
+        ) from None

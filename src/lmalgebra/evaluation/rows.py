@@ -8,20 +8,30 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, PromptError
 from lmalgebra.evaluation.prompts import Item
 
+SOURCES = ("source", "toxic", "en_toxic_comment")
+"""What a text to rewrite is called: in general, in ParaDetox, and there on a hub."""
+
+REWRITES = ("references", "neutral", "en_neutral_comment")
+"""What people's rewrites are called, likewise."""
+
+REFERENCES = ("references", "continuation", "target")
+"""What people's texts are called: in general, in RealToxicityPrompts, in CommonGen on a hub."""
+
+RESPONSES = ("references", "response")
+"""What people's answers are called: in general, in DiaSafety."""
+
 
 def plain_prompt(row: Mapping[str, Any], place: str) -> Item:
     """A row of `prompt`, a text or messages. RealToxicityPrompts on its hub has {"text": ...} there, with scores."""
     prompt = field_of(row, "prompt", (str, list, dict), place)
-    known = {key: value for key, value in row.items() if key != "prompt"} | references_of(row, "references")
-    if "references" not in known:
-        known |= references_of(row, "continuation")
+    known = {key: value for key, value in row.items() if key != "prompt"} | references_of(row, REFERENCES)
     if isinstance(prompt, dict):
         text = field_of(prompt, "text", str, place)
         if isinstance(prompt.get("toxicity"), int | float):
@@ -35,10 +45,10 @@ def plain_prompt(row: Mapping[str, Any], place: str) -> Item:
 
 
 def paraphrased(row: Mapping[str, Any], place: str) -> Item:
-    """A row of `source`, or `toxic` as ParaDetox has it, with the `references` or `neutral` rewrites of people."""
-    source = field_of(row, "source" if "source" in row else "toxic", str, place)
-    references = references_of(row, "references" if "references" in row else "neutral")
-    return Item(source, {**row, "source": source, **references})
+    """A row of a text to rewrite, and what people made of it."""
+    key = next((key for key in SOURCES if key in row), "source")
+    source = field_of(row, key, str, place)
+    return Item(source, {**row, "source": source, **references_of(row, REWRITES)})
 
 
 def concepts(row: Mapping[str, Any], place: str) -> Item:
@@ -46,21 +56,27 @@ def concepts(row: Mapping[str, Any], place: str) -> Item:
     words = field_of(row, "concepts", list, place)
     if not all(isinstance(word, str) and word.strip() for word in words):
         raise EvaluationError(f"{place}: 'concepts' is {json.dumps(words)[:60]}, which are not words.", "Give texts.")
-    return Item(", ".join(words), row)
+    return Item(", ".join(words), {**row, **references_of(row, REFERENCES)})
 
 
 def context(row: Mapping[str, Any], place: str) -> Item:
-    """A row of `context`, which the voice answers; `response` and `safe` are a given answer and what people find it."""
-    return Item(field_of(row, "context", str, place), row)
+    """A row of `context`, which the voice answers; `response` and `safe` are a given answer and what people find it.
+
+    DiaSafety as its authors give it says "Safe" or "Unsafe" as `label`.
+    """
+    label = {"Safe": {"safe": True}, "Unsafe": {"safe": False}}.get(str(row.get("label")), {})
+    return Item(field_of(row, "context", str, place), {**row, **label, **references_of(row, RESPONSES)})
 
 
-def references_of(row: Mapping[str, Any], key: str) -> dict[str, list[str]]:
-    """The texts under `key`: one, several, or {"text": ...}, as RealToxicityPrompts has continuations on its hub."""
-    value = row.get(key)
-    several = value if isinstance(value, list) else [value]
-    texts = [each.get("text") if isinstance(each, dict) else each for each in several]
-    known = [each for each in texts if isinstance(each, str) and each]
-    return {"references": known} if known else {}
+def references_of(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, list[str]]:
+    """The texts under the first of `keys` that has any: one, several, or {"text": ...}, as a hub may have them."""
+    for key in keys:
+        several = row[key] if isinstance(row.get(key), list) else [row.get(key)]
+        texts = [each.get("text") if isinstance(each, dict) else each for each in several]
+        known = [each for each in texts if isinstance(each, str) and each]
+        if known:
+            return {"references": known}
+    return {}
 
 
 def field_of(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str) -> Any:
