@@ -77,13 +77,23 @@ def test_what_is_no_judge_is_refused(written, message):
 def test_a_classifier_says_what_it_says_alone(folder):
     judge = judge_of(f"{folder}#toxic")
     texts = ["abc", "", "dad bead", "h"]
-    assert judge.scores(texts) == pytest.approx(load_classifier(str(folder)).probabilities(texts, "toxic"), abs=1e-5)
+    assert judge.scores(texts) == pytest.approx(
+        load_classifier(str(folder), dtype="float32").probabilities(texts, "toxic"), abs=1e-5
+    )
     assert judge.about()["label"] == "toxic"
 
 
 def test_a_wrong_label_is_told_with_those_there_are(folder):
     with pytest.raises(ModelError, match=r"has no label 'rude'. Its labels are: 0 'fine', 1 'toxic'."):
-        judge_of(f"{folder}#rude").scores(["a"])
+        judge_of(f"{folder}#rude").about()
+    with pytest.raises(ModelError, match=r"needs a label. Its labels are"):
+        judge_of(str(folder)).about()
+
+
+def test_a_classifier_that_is_damaged_is_told(folder):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        judge_of(f"{folder}#toxic").about()
 
 
 def test_other_weights_are_another_judge(folder, tmp_path):
@@ -95,7 +105,7 @@ def test_other_weights_are_another_judge(folder, tmp_path):
 
 def test_each_label_of_detoxify_is_a_question_of_its_own(folder, monkeypatch):
     monkeypatch.setitem(DETOXIFY, "original", (str(folder), "main", "toxic"))
-    logits = load_classifier(str(folder)).logits(["abc"])
+    logits = load_classifier(str(folder), dtype="float32").logits(["abc"])
     assert judge_of("detoxify").scores(["abc"]) == pytest.approx([torch.sigmoid(logits[0, 1]).item()], abs=1e-5)
     assert judge_of("detoxify#fine").scores(["abc"]) == pytest.approx([torch.sigmoid(logits[0, 0]).item()], abs=1e-5)
 
@@ -289,5 +299,6 @@ def test_a_judge_that_no_hub_has_is_told_without_loading(monkeypatch):
     monkeypatch.setattr(fingerprint, "_hub_commit", lambda *_: "")
     with pytest.raises(ModelError, match="'o/n' is neither on this machine nor can it be had from its hub"):
         judge_of("o/n@v2#x").about()
+    monkeypatch.setattr(ClassifierJudge, "_require_label", lambda self: None)
     monkeypatch.setattr(fingerprint, "_hub_commit", lambda source, revision: f"commit of {revision}")
     assert judge_of("o/n@v2#x").about()["revision"] == "commit of v2"

@@ -247,13 +247,14 @@ def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "To
     from lmalgebra.models.engines import is_toy
 
     fluency = settings.source("fluency")
-    engine = "auto" if is_toy(fluency or "") else "torch"  # one engine, so that figures are comparable
+    # One way to compute, so that figures of several machines are comparable.
+    engine, dtype = ("auto", "auto") if is_toy(fluency or "") else ("torch", "float32")
     question = Question(
         settings.judge_template or Question.template, scale=settings.judge_scale, key_env=settings.judge_key_env
     )
     return Tools(
         judges=judges_of(settings.judges, question),
-        fluency=None if fluency is None else Model(fluency, engine=engine),
+        fluency=None if fluency is None else Model(fluency, engine=engine, dtype=dtype),
         open_model=models,
         cache=cache,
         embedder=settings.source("embedder"),

@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.errors import EvaluationError
+from lmalgebra.errors import EvaluationError, ModelError
 from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.judges.base import Judge, Score
+from lmalgebra.models.labels import labels_of
+from lmalgebra.models.loading import resolve
+from lmalgebra.models.store import silent
 
 DETOXIFY = {
     "original": ("unitary/toxic-bert", "main", "toxic"),
@@ -21,6 +24,7 @@ pickles, so these are the same weights as safetensors; of "unbiased" the hub has
 class ClassifierJudge(Judge):
     """The probability of a label by a sequence classifier, which is loaded when it first judges.
 
+    It computes in float32, so that scores are the same on every machine and among any other texts.
     With `several` each label is a question of its own, whatever the classifier says of that.
     """
 
@@ -32,8 +36,23 @@ class ClassifierJudge(Judge):
         self._classifier: Any = None
 
     def about(self) -> dict[str, Any]:
+        self._require_label()
         about = {"kind": "classifier", "label": self.label, "revision": weights_of(self.source, self.revision)}
         return about if Path(self.source).expanduser().exists() else about | {"source": self.source}
+
+    def _require_label(self) -> None:
+        """Raise ModelError for a label that the classifier lacks, before it is loaded."""
+        from transformers import AutoConfig
+
+        weights_of(self.source, self.revision)  # which says what is wrong with a name
+        try:
+            config = AutoConfig.from_pretrained(
+                resolve(self.source, silent), revision=self.revision, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"The classifier '{self.source}' cannot be read: {reason}.", "Check its files.") from None
+        labels_of(config, config.num_labels).index(self.label, self.source)
 
     def scores(self, texts: Sequence[Any]) -> list[Score]:
         if self._classifier is None:
@@ -43,7 +62,7 @@ class ClassifierJudge(Judge):
     def _loaded(self) -> Any:
         from lmalgebra.models.sequence_classifier import load_classifier
 
-        classifier = load_classifier(self.source, revision=self.revision)
+        classifier = load_classifier(self.source, revision=self.revision, dtype="float32")
         if self._several:
             classifier.labels = replace(classifier.labels, exclusive=False)
         return classifier
