@@ -38,10 +38,15 @@ def _unheard(what: str, total: int) -> Advance:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A voice that is evaluated: one that speaks, or a file of samples that something else has said."""
+    """A voice that is evaluated: one that speaks, or a file of samples that something else has said.
+
+    One that is a point of a curve has its `weight` and the curve's name.
+    """
 
     name: str
     voice: ComposedVoice | Path
+    curve: str = ""
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,23 +69,30 @@ class Work:
 def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
     """The result of `work` for each voice, as plain data.
 
-    Raises EvaluationError for voices of one name, and what generation and measures raise.
+    Raises EvaluationError for voices or measures of one name, and what generation and measures raise.
     """
-    names = [voice.name for voice in voices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    _refuse_twice("voices", [voice.name for voice in voices])
+    _refuse_twice("measures", [measure.name for measure in work.measures])
+    head = _head(work)  # first, since it asks for every judge: one that is missing is told before hours of work
     found, scores = [], []
     for voice in voices:
         about, said = _answered(voice, work)
         answers = Answers(work.prompts.items, [[each.text for each in texts] for texts in said.said])
         measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
+        if voice.curve:
+            about["curve"] = {"name": voice.curve, "weight": voice.weight}
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
     if work.times:
         cost = _costs(voices, work)
         found = [about | cost.get(about["name"], {}) for about in found]
-    return _head(work) | {"voices": found, "agreement": _agreement(scores)}
+    return head | {"voices": found, "agreement": _agreement(scores)}
+
+
+def _refuse_twice(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"Two {what} are named '{twice}'.", "Give each its own name, or leave one out.")
 
 
 def _head(work: Work) -> dict[str, Any]:
