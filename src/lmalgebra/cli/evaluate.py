@@ -213,14 +213,14 @@ def evaluate(
 def _run(settings: "EvaluationSettings") -> None:
     from lmalgebra.evaluation.evaluate import evaluate
     from lmalgebra.evaluation.results import write_json
-    from lmalgebra.evaluation.table import table
+    from lmalgebra.evaluation.table import tables
 
     models = model_registry()
     evaluated = _voices(settings, models)
     with show_progress() as progress:
         result = evaluate(evaluated, work_of(settings, models, progress))
     write_json(result, Path(settings.output))
-    print(table(result))
+    print(tables(result))
     for sentence in _notes(result):
         say(f"note: {sentence}", "yellow")
     say(f"Wrote {settings.output}.")
