@@ -154,11 +154,11 @@ def test_classifiers_take_part_and_change_only_candidates():
 
 @pytest.mark.parametrize("block", [1, 2, 64])
 def test_long_texts_are_read_in_blocks(block, monkeypatch):
-    from lmalgebra.decoding import score
+    from lmalgebra.decoding import reading
 
     text = "the quick brown fox jumps over the lazy dog. " * 2
     whole = speaker(FORMULAS[3]).explain("hi", text)
-    monkeypatch.setattr(score.read_text, "__defaults__", (block,))
+    monkeypatch.setattr(reading.read_text, "__defaults__", (block,))
     assert speaker(FORMULAS[3]).explain("hi", text).tokens == whole.tokens
 
 
