@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lmalgebra.evaluation import EvaluationSettings
     from lmalgebra.evaluation.evaluate import Evaluated, Progress
 
-_WHAT, _SAMPLING, _RUNNING = "What", "Sampling", "Running"
+_WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
 
 
 def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
@@ -86,6 +86,23 @@ def evaluate(
             metavar="MODEL",
         ),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        _option(
+            _TASKS, "--tasks", text="Names of lm-evaluation-harness, with commas (extra 'utility').", metavar="NAMES"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        _option(_TASKS, "--limit", text="Only so many first documents of each. Default: all.", metavar="DOCUMENTS"),
+    ] = None,
+    shots: Annotated[
+        int | None, _option(_TASKS, "--shots", text="Examples before each. Default: the task's.", metavar="EXAMPLES")
+    ] = None,
+    tasks_from: Annotated[
+        str | None,
+        _option(_TASKS, "--tasks-from", text="A folder with the tasks' data. Default: a hub.", metavar="DIR"),
+    ] = None,
     samples: Annotated[
         int | None,
         _option(_SAMPLING, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS"),
@@ -114,7 +131,8 @@ def evaluate(
         int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 64.", metavar="SAMPLES")
     ] = None,
 ) -> None:
-    """Let voices answer the prompts of a suite, and measure what they say.
+    """Let voices answer the prompts of a suite, and measure what they say; the suite utility asks them the tasks of
+    lm-evaluation-harness.
 
     Texts and scores are kept, so that the same command goes on after a stop and repeats nothing. The table goes to
     standard output, the result with all that it takes to reproduce it to --output.
@@ -132,6 +150,10 @@ def evaluate(
             formulas=dict(map(_named, formula)) if formula else None,
             judges=judge,
             fluency=fluency,
+            tasks=tasks.split(",") if tasks else None,
+            limit=limit,
+            shots=shots,
+            tasks_from=tasks_from,
             samples=samples,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
@@ -151,27 +173,44 @@ def evaluate(
 
 
 def _run(settings: "EvaluationSettings") -> None:
-    from lmalgebra.algebra import Model
-    from lmalgebra.evaluation.evaluate import Work, evaluate
-    from lmalgebra.evaluation.prompts import load_prompts
     from lmalgebra.evaluation.results import write_result
-    from lmalgebra.evaluation.suites import Tools, suite_of
+    from lmalgebra.evaluation.settings import UTILITY
     from lmalgebra.evaluation.table import table
     from lmalgebra.models.store import cache_folder
 
-    suite = suite_of(settings.suite)
     models = model_registry()
+    cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
+    result = (_utility if settings.suite == UTILITY else _answers)(settings, models, cache)
+    write_result(result, Path(settings.output))
+    print(table(result))
+    say(f"Wrote {settings.output}.")
+
+
+def _utility(settings: "EvaluationSettings", models: "Models", cache: Path) -> dict[str, Any]:
+    """What voices make of tasks."""
+    from lmalgebra.evaluation.utility.suite import Tasks, evaluate_utility
+
+    folder = Path(settings.tasks_from).expanduser() if settings.tasks_from else None
+    tasks = Tasks(settings.tasks, settings.limit, settings.shots, folder)
+    with _progress() as progress:
+        return evaluate_utility(_voices(settings, models), tasks, cache, progress)
+
+
+def _answers(settings: "EvaluationSettings", models: "Models", cache: Path) -> dict[str, Any]:
+    """What voices say after prompts, measured."""
+    from lmalgebra.algebra import Model
+    from lmalgebra.evaluation.evaluate import Work, evaluate
+    from lmalgebra.evaluation.prompts import load_prompts
+    from lmalgebra.evaluation.suites import Tools, suite_of
+
+    suite = suite_of(settings.suite)
     evaluated = _voices(settings, models)
     prompts = load_prompts(settings.prompts, suite.read).sample(settings.count, settings.draw)
-    cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
     fluency = settings.fluency_source
     judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
     measures = suite.measures(Tools(settings.judges, judge, models, cache))
     with _progress() as progress:
-        result = evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))
-    write_result(result, Path(settings.output))
-    print(table(result))
-    say(f"Wrote {settings.output}.")
+        return evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))
 
 
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":

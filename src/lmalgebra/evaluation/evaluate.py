@@ -19,7 +19,7 @@ from lmalgebra.algebra import GenerationSettings
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
-from lmalgebra.evaluation.identity import identity_of
+from lmalgebra.evaluation.identity import Identity, identity_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.suites import Suite
@@ -33,7 +33,8 @@ Progress = Callable[[str, int], Advance]
 """Told what begins and of how many texts; gives what is to hear of those that are done."""
 
 
-def _unheard(what: str, total: int) -> Advance:
+def unheard(what: str, total: int) -> Advance:
+    """Progress that nobody is told of."""
     return lambda done: None
 
 
@@ -54,7 +55,7 @@ class Work:
     measures: Sequence[Measure]
     cache: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
-    progress: Progress = _unheard
+    progress: Progress = unheard
 
 
 def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
@@ -62,10 +63,7 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
 
     Raises EvaluationError for voices of one name, and what generation and measures raise.
     """
-    names = [voice.name for voice in voices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    require_names(voices)
     found, scores = [], []
     for voice in voices:
         about, said = _answered(voice, work)
@@ -74,6 +72,19 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
     return _head(work) | {"voices": found, "agreement": _agreement(scores)}
+
+
+def require_names(voices: Sequence[Evaluated]) -> None:
+    """Raise EvaluationError where two voices have one name."""
+    names = [voice.name for voice in voices]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The versions of Python and of packages, which a result may depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
 def _head(work: Work) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def _head(work: Work) -> dict[str, Any]:
             "ids": [item.id for item in prompts.items],
         },
         "measures": {measure.name: measure.about() for measure in work.measures},
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
     }
 
 
@@ -100,15 +111,32 @@ def _answered(voice: Evaluated, work: Work) -> tuple[dict[str, Any], Continuatio
         return {"name": voice.name, "samples": voice.voice.name}, read_samples(voice.voice, prompts)
     settings = voice.voice.settings.replace(**{**work.suite.settings, **work.settings})
     identity = identity_of(voice.voice.voice, settings)
-    about = {
-        "name": voice.name,
-        "formula": str(voice.voice.formula),
-        "settings": _changed(settings),
-        "cache": identity.name,
-        **{key: identity.description[key] for key in ("voice", "weights")},
-    }
+    about = about_voice(voice.name, identity)
     advance = work.progress(f"{voice.name}: speaks", len(prompts) * settings.samples)
     return about, continuations(voice.voice, identity, prompts, work.cache / "continuations", advance)
+
+
+def about_voice(name: str, identity: Identity) -> dict[str, Any]:
+    """What a result says of a voice besides what was measured."""
+    described = identity.description
+    return {
+        "name": name,
+        "formula": described["voice"]["formula"],
+        "settings": _changed(identity.settings),
+        "cache": identity.name,
+        **{key: described[key] for key in ("voice", "weights")},
+    }
+
+
+def told(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """What was measured, as in a result."""
+    return {
+        "metrics": {
+            name: {key: quantity.to_dict() for key, quantity in each.quantities.items()} | dict(each.numbers)
+            for name, each in measured.items()
+        },
+        "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
+    }
 
 
 def _measured(measure: Measure, name: str, answers: Answers, progress: Progress) -> Measured:
@@ -128,12 +156,8 @@ def _told(work: Work, said: Continuations, measured: Mapping[str, Measured]) -> 
         "texts": sum(map(len, said.said)),
         "tokens": sum(each.tokens for texts in said.said for each in texts),
         "left_out": {items[place].id: reason for place, reason in said.left_out.items()},
-        "metrics": {
-            name: {key: quantity.to_dict() for key, quantity in each.quantities.items()} | dict(each.numbers)
-            for name, each in measured.items()
-        },
         "strata": {name: _of_stratum(places, items, measured) for name, places in strata.items() if places},
-        "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
+        **told(measured),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,15 @@ from lmalgebra.settings_file import check_kinds, check_ranges, load
 
 GENERATION = ("samples", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 """Settings of generation that an evaluation may change; those that it leaves are the suite's."""
+
+UTILITY = "utility"
+"""The suite whose prompts are those of tasks."""
+
+OF_TASKS = ("tasks", "limit", "shots", "tasks_from")
+"""Settings of that suite alone."""
+
+OF_PROMPTS = ("prompts", "count", "draw", "judges", "fluency", *GENERATION)
+"""Settings of all other suites."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +31,13 @@ class EvaluationSettings:
     over the terms of the only voice file, each a voice. `prompts` is a file or `hub:` data set, of which `count` are
     drawn by `draw`. `judges` are as in `judges`; `fluency` is the model of perplexities ("none": none). What is
     generated and judged is kept in `cache`; `batch` samples are said at once. Results go to `output`.
+
+    The suite `utility` has `tasks` instead of prompts, over the first `limit` documents of each, after `shots`
+    examples, with data from the folder `tasks_from` or a hub.
     """
 
     voices: tuple[str, ...]
-    prompts: str
+    prompts: str = ""
     suite: str = "toxicity"
     formulas: Mapping[str, str] = field(default_factory=dict)
     count: int | None = None
@@ -41,17 +53,35 @@ class EvaluationSettings:
     output: str = "evaluation.json"
     cache: str = ""
     batch: int = 64
+    tasks: tuple[str, ...] = ()
+    limit: int | None = None
+    shots: int | None = None
+    tasks_from: str = ""
 
     def __post_init__(self) -> None:
         check_kinds(self, EvaluationError)
-        check_ranges(self, {"count": (1, 1 << 30), "draw": (0, 1 << 30), "batch": (1, 1 << 16)}, EvaluationError)
-        for name in ("voices", "prompts", "output"):
+        most = 1 << 30
+        ranges = {"count": (1, most), "draw": (0, most), "batch": (1, 1 << 16), "limit": (1, most), "shots": (0, most)}
+        check_ranges(self, ranges, EvaluationError)
+        needed, foreign = ("tasks", OF_PROMPTS) if self.suite == UTILITY else ("prompts", OF_TASKS)
+        self._refuse(foreign)
+        if not getattr(self, needed):
+            raise EvaluationError(
+                f"{needed} is not given.", f"Add --{needed} on the command line, or {needed} = ... in a file."
+            )
+        for name in ("voices", needed, "output"):
             if not all([getattr(self, name), *getattr(self, name)]):
                 raise EvaluationError(f"{name} is empty.", "Give it a value.")
         if self.formulas and len(self.voices) > 1:
             raise EvaluationError(
                 f"formulas are over the terms of one voice file, and {len(self.voices)} are given.", "Keep one."
             )
+
+    def _refuse(self, names: tuple[str, ...]) -> None:
+        """Raise EvaluationError for a setting that would change nothing."""
+        given = [each.name for each in fields(self) if each.name in names and getattr(self, each.name) != each.default]
+        if given:
+            raise EvaluationError(f"{given[0]} means nothing to the suite '{self.suite}'.", "Leave it out.")
 
     @property
     def generation(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lmalgebra.evaluation.judges import judge_of
 from lmalgebra.evaluation.measures import Measure
 from lmalgebra.evaluation.perplexity import Perplexity
 from lmalgebra.evaluation.prompts import Item, plain_prompt
+from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.evaluation.toxicity import THRESHOLD, Toxicity
 from lmalgebra.models.base import LanguageModel
 
@@ -84,7 +85,8 @@ SUITES = {
 def suite_of(name: str) -> Suite:
     """The suite of that name. Raises EvaluationError with the names there are."""
     if name not in SUITES:
-        close = difflib.get_close_matches(name, SUITES, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Suites: {', '.join(SUITES)}."
+        known = (*SUITES, UTILITY)
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Suites: {', '.join(known)}."
         raise EvaluationError(f"There is no suite '{name}'.", hint)
     return SUITES[name]
