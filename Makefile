@@ -29,7 +29,7 @@ test: .venv/.installed-dev$(WITH)
 	@echo "== types"
 	@$(BIN)/mypy
 	@echo "== tests (the first run fetches a 93 MB model)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 format: .venv/.installed-dev$(WITH)
 	@$(BIN)/ruff check --fix .

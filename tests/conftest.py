@@ -1,4 +1,9 @@
-"""What many tests share. The catalogue model is fetched once into the user's cache, like any other package."""
+"""What many tests share. The catalogue model is fetched once into the user's cache, like any other package.
+
+One thread computes unless OMP_NUM_THREADS says otherwise, here and in what the tests start: two workers of pytest-xdist
+keep two cores busy, tiny networks gain nothing from a second thread, and threads that wait for another program's core
+spend it spinning.
+"""
 
 import os
 import sys
@@ -7,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from lmalgebra.models import catalog
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from lmalgebra.algebra import (
     Formula,
     Intersection,
     Mix,
+    Posterior,
     Power,
     Probability,
     Scale,
@@ -80,6 +81,8 @@ def any_formulas(draw, levels=4):
         return Probability(first)
     if kind == "power":
         return Power(first, draw(exponents))
+    if kind == "posterior":
+        return draw(_posteriors(first, operands[-1]))
     if kind == "within":
         return Within(first, draw(st.none() | st.integers(1, 5)), draw(st.sampled_from([0.5, 0.9, 1.0])))
     return _mixed(draw, operands)
@@ -92,7 +95,11 @@ def sound_formulas(draw, levels=4):
         return draw(st.sampled_from((a, b, c)))
     operands = tuple(draw(sound_formulas(levels - 1)) for _ in range(draw(st.integers(1, 3))))
     first, last = operands[0], operands[-1]
-    kind = draw(st.sampled_from(("term", "tilted", "weighed", "shifted", "biased", "steered", "limited", *_KINDS[2:])))
+    kind = draw(
+        st.sampled_from(
+            ("term", "tilted", "weighed", "shifted", "biased", "steered", "limited", "judged", *_KINDS[2:-1])
+        )
+    )
     if kind == "term":
         return draw(st.sampled_from((a, b, c)))
     if kind == "tilted":
@@ -105,6 +112,8 @@ def sound_formulas(draw, levels=4):
         return first + draw(weights) * bias + draw(positive_numbers) * rule
     if kind == "steered":
         return first + draw(weights) * (draw(st.sampled_from((a, b, c))) - b)
+    if kind == "judged":
+        return first + draw(positive_numbers if forbids(last) else weights) * draw(_posteriors(last, operands[0]))
     if kind == "limited":
         return first + draw(positive_numbers) * Within(a, draw(st.integers(2, 4)))
     if kind == "union":
@@ -119,7 +128,31 @@ def sound_formulas(draw, levels=4):
     return share * first + (1 - share) * last
 
 
-_KINDS = ("term", "constant", "sum", "scale", "union", "intersection", "tilt", "probability", "power", "within", "mix")
+_KINDS = (
+    "term",
+    "constant",
+    "sum",
+    "scale",
+    "union",
+    "intersection",
+    "tilt",
+    "probability",
+    "power",
+    "within",
+    "mix",
+    "posterior",
+)
+
+
+def _posteriors(desired, undesired):
+    numbers = st.sampled_from([0.5, 1.0, 3.0])
+    return st.builds(
+        Posterior,
+        *map(st.just, (desired, undesired)),
+        numbers,
+        st.sampled_from([0.2, 0.5]),
+        st.sampled_from([0.0, 0.5, 1]),
+    )
 
 
 def _mixed(draw, operands):
@@ -149,7 +182,7 @@ def normalised(score: list[float], its_mass: float) -> list[float]:
 
 
 def evaluate(node: Formula, leaves: dict[str, list[float]], position: int) -> Pair:
-    """Score and mass of a formula at a position, straight from the definitions."""
+    """Score and mass of a formula at a position, straight from the definitions; posteriors have no text before it."""
     if isinstance(node, Term):
         return leaves[node.name], at(mass(node), position)
     if isinstance(node, Constant):
@@ -175,10 +208,18 @@ def evaluate(node: Formula, leaves: dict[str, list[float]], position: int) -> Pa
         return [at(node.exponent, position) * value for value in logprobs[0]], 1.0
     if isinstance(node, Mix):
         return _log_mean(node, logprobs), 1.0
+    if isinstance(node, Posterior):
+        tempering = node.scale / (position + 1) ** node.length_power
+        odds = math.log(node.prior / (1 - node.prior))
+        return [log_sigmoid(tempering * (0.0 if d == u else d - u) + odds) for d, u in zip(*logprobs, strict=True)], 0.0
     if isinstance(node, Within):
         allowed = sorted(range(VOCABULARY), key=lambda token: -logprobs[0][token])[: node.top_k]
         return [0.0 if token in allowed else -math.inf for token in range(VOCABULARY)], 0.0
     raise TypeError(type(node))
+
+
+def log_sigmoid(value: float) -> float:
+    return -math.log1p(math.exp(-value)) if value > 0 else value - math.log1p(math.exp(value))
 
 
 def _log_mean(node: Mix, logprobs: list[list[float]]) -> list[float]:

@@ -26,6 +26,8 @@ from .strategies import TERMS, a, b, bias, c, rule, sound_formulas
             "b",
             "a + intersection(0, 50 * probability(a))",
         ),
+        ("a + 30 * posterior(b, c)", "b", "a"),
+        ("a + 30 * posterior(a, c) + b", "b", "2 * a + 30 * posterior(a, c)"),
         ("mix(0.3 * a, 0.7 * b)", "b", "a"),
         ("power(a + 0.5 * (b - a), 2)", "b", "power(a, 2)"),
         ("a + 2 * bias + rule", "bias rule", "a"),

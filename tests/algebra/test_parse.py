@@ -128,6 +128,8 @@ def test_a_formula_that_is_no_text():
         ("union(a, b=c)", "b=c", "`union` has no argument `b=`."),
         ("tilt(a, b)", "b", "`tilt` takes no argument here."),
         ("probability()", "probability()", "`probability` lacks an argument."),
+        ("posterior(a)", "posterior(a)", "`posterior` lacks an argument."),
+        ("posterior(a, b, scael=2)", "scael=2", "`posterior` has no argument `scael=`."),
         ("power(a)", "power(a)", "`power` lacks an argument."),
         ("power(a, 2, exponent=2)", "power(a, 2, exponent=2)", "`power` is given one argument twice."),
         ("ramp(0, start=1, tokens=2) * a", "ramp(0, start=1, tokens=2)", "`ramp` is given one argument twice."),

@@ -70,6 +70,7 @@ def drafted(text: str, names: str) -> str | None:
         ("c + power(2 * a - b, 2)", {"a": "power(a, 2)", "b": None, "b c": "c"}),
         ("power(union(a, b) + c, 2)", {"a": None, "a c": "power(c, 2)", "a b": "power(union(a, b), 2)"}),
         ("a + within(b, top_k=5)", {"a": "a", "b": None, "a b": "a + within(b, top_k=5)"}),
+        ("a + posterior(b, c)", {"a": "a", "a b": "a", "b c": None, "a b c": "a + posterior(b, c)"}),
         ("a + b + within(a, min_p=0.1)", {"a": "a + within(a, min_p=0.1)", "b": "b"}),
         ("a + within(b + c, top_k=5)", {"a": "a", "a b": "a", "a c": "a"}),
         ("a + ramp(0, 1, tokens=5) * b", {"a": "a", "b": None, "a b": "a + ramp(0, 1, tokens=5) * b"}),

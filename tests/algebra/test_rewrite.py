@@ -37,6 +37,7 @@ from .strategies import TERMS, any_formulas, evaluate, random_leaves, sound_form
         ("power(a + bias, 1)", "power(a + bias, 1)"),
         ("power(power(a, 2), 1)", "power(power(a, 2), 1)"),
         ("a + within(0.5 * b, top_k=3)", "a + within(b, top_k=3)"),
+        ("a + posterior(2 * b, 0.5 * (b + c), scale=2)", "a + posterior(b, 0.5 * b + 0.5 * c, scale=2)"),
         ("mix(a, 0 * b)", "a"),
         ("mix(a, b, a)", "mix(2 * a, b)"),
         ("mix(3 * (a + bias))", "mix(a + bias)"),

@@ -157,7 +157,7 @@ def test_numbers_in_words():
             ["--continuation", "x", "--seed", "1"],
             "A continuation that is given is not sampled, so seed would",
         ),
-        (["--html", "none/page.html"], "The page 'none/page.html' cannot be written: no such file or directory."),
+        (["--html", "none/page.html"], "The page 'none/page.html' cannot be written: there is no such folder."),
         (["--html", "."], "The page '.' cannot be written: is a directory."),
     ],
 )
@@ -167,3 +167,22 @@ def test_a_mistake_is_told_in_a_sentence(lm, arguments, told):
 
 def test_it_needs_a_prompt(lm):
     assert lm("explain", "--model", "toy", code=2).stderr.startswith("error: There is no prompt. Add --prompt TEXT")
+
+
+def test_eighty_columns_hold_two_terms():
+    said = StringIO()
+    show(explanation("grand", terms=("toxic", "classifier")), Console(file=said, width=80))
+    lines = [line.split() for line in said.getvalue().splitlines()]
+    assert ["at", "token", "formula", "base", "change", "toxic", "classifier", "base", "would", "say"] in lines
+    assert ["1", "grand", "0.67", "%", "0.09", "%", "+2.00", "+1.00", "+1.00", "grand", "75", "%"] in lines
+
+
+def test_parts_that_do_not_fit_into_columns_are_told_one_after_another():
+    terms = ("expert", "antiexpert", "liked", "polite", "toxic", "words")
+    said = StringIO()
+    show(explanation(" grandmother", terms=terms), Console(file=said, width=80))
+    table = " ".join(said.getvalue().partition("The most moved")[2].split())
+    assert "parts" in table
+    assert "…" not in table
+    for term in terms:
+        assert f"{term} +0.33" in table

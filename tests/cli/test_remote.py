@@ -100,3 +100,60 @@ def test_a_voice_of_remotes_only_refuses_them(lm, voice):
 def test_an_address_needs_a_voice_file(lm):
     refused = lm("run", "--model", "http://127.0.0.1:1/v1", "--prompt", "a", code=2)
     assert refused.stderr.startswith("error: A remote needs a tokenizer. Give tokenizer = ")
+
+
+LINE = "of the probability on average and"
+
+
+def test_explaining_says_how_much_was_told(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    assert LINE in lm("explain", voice, "--prompt", "hello. ", "--json").stderr.splitlines()[-1]
+
+
+def test_a_chat_says_at_its_end_how_much_was_told(lm, voice, toy, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    lines = lm("chat", voice, input="hello. \nhello. \n").stderr.splitlines()
+    assert [line for line in lines if LINE in line] == lines[-1:]
+    assert lines[-1].startswith(f"{toy.address} told 9")
+    assert "at 16 positions; what is left is spread" in lines[-1]
+
+
+def test_a_chat_that_leaves_a_remote_tells_of_it_then(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    lines = lm("chat", voice, input="hello. \n/formula here\nhello. \n").stderr.splitlines()
+    assert [index for index, line in enumerate(lines) if LINE in line] == [len(lines) - 2]
+    assert lines[-1] == "here"
+
+
+def test_a_remote_that_was_not_asked_is_not_spoken_of(lm, voice, monkeypatch):
+    monkeypatch.setenv("TOY_KEY", KEY)
+    assert "positions" not in lm("chat", voice, input="/quit\n").stderr.replace("of each position", "")
+
+
+@pytest.fixture
+def dying(toy, monkeypatch):
+    """The server answers some questions, and then no more."""
+    monkeypatch.setenv("TOY_KEY", KEY)
+    complete = toy.complete
+    gone = (503, {"error": {"message": "going down"}})
+    monkeypatch.setattr(toy, "complete", lambda question: complete(question) if len(toy.asked) < 9 else gone)
+    return toy
+
+
+def test_a_remote_that_dies_in_a_sentence_ends_a_run_with_one(lm, voice, dying):
+    done = lm("run", voice, "--prompt", "hello. ", "--min-new-tokens", 8, code=2)
+    assert 2 <= len(done.stdout) <= 8
+    assert done.stdout.endswith("\n")  # so that the error has a line of its own
+    assert done.stderr.splitlines()[-1].startswith(f"error: The server at {dying.address} ")
+    assert done.stderr.count("error:") == 1
+    assert "told 9" in done.stderr
+
+
+def test_a_remote_that_dies_leaves_no_half_sample(lm, voice, dying):
+    assert lm("run", voice, "--prompt", "hello. ", "--min-new-tokens", 8, "--json", code=2).stdout == ""
+
+
+def test_a_chat_outlives_a_remote_that_dies(lm, voice, dying):
+    done = lm("chat", voice, "--min-new-tokens", 8, input="hello. \n/formula here\nhello. \n")
+    assert 2 + 9 <= len(done.stdout) < 9 + 9  # a beginning, and an answer of 8 letters, each with a line's end
+    assert f"error: The server at {dying.address} " in done.stderr

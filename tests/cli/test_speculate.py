@@ -61,4 +61,6 @@ def test_what_cannot_be_used_is_refused_in_a_sentence_before_anything_loads(lm, 
 
 
 def test_a_chat_speculates_too(lm, letters):
-    assert lm("chat", letters, "--speculate", "letters:2", input="ab\n/quit\n").stdout.strip()
+    done = lm("chat", letters, "--speculate", "letters:2", input="ab\n/quit\n")
+    assert done.stdout.strip()
+    assert done.stderr.splitlines()[-1].startswith("Speculation: ")

@@ -1,9 +1,6 @@
-"""A real tokenizer over the smallest of sessions, and one thread for tiny networks."""
-
-from collections.abc import Iterator
+"""A real tokenizer over the smallest of sessions."""
 
 import pytest
-import torch
 from together import Models, recorded_toys, speaker
 from transformers import AutoTokenizer
 from voices import STEERED
@@ -43,12 +40,3 @@ def models() -> Models:
 @pytest.fixture
 def steered(models) -> ComposedVoice:
     return speaker(STEERED, models)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from a second thread, and lose much where another program keeps it busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -7,8 +7,6 @@ from voices import STEERED
 
 from lmalgebra.errors import CacheFullError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LENGTH = {"min_new_tokens": 8, "max_new_tokens": 8}
 ROOM = len("hello") + 7
 """Tokens that a row of `hello` may take with these settings: the last token is not read."""

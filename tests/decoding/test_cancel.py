@@ -6,8 +6,6 @@ import pytest
 from together import Together, alone, network_models, recorded_toys, rows_open, speaker
 from voices import STEERED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 LENGTH = {"min_new_tokens": 7, "max_new_tokens": 7}
 VICTIMS = {
     "several samples": ("off", "hello", {**LENGTH, "samples": 3}),
@@ -62,21 +60,21 @@ def test_a_request_that_is_cancelled_gives_its_rows_back_at_once(models, victim)
     assert ("_drafting" in seen) == ("base" in victim[0].speculation.chain)
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13])
-def test_the_others_say_what_they_would_say_without_it(models, victim, steps):
+def test_the_others_say_what_they_would_say_without_it(models, victim):
     steered, drafting = speaker(STEERED, models), speaker(STEERED, models, "base:3")
     expected = [alone(spoken, "what?", samples=2, max_new_tokens=20) for spoken in (steered, drafting)]
-    running = Together(**OPTIONS)
-    running.add(steered, "what?", samples=2, max_new_tokens=20)
-    cancelled = add(running, victim)
-    running.add(drafting, "what?", samples=2, max_new_tokens=20)
-    running.steps_of(steps)
-    running.scheduler.cancel(cancelled)
-    last = running.last.get(cancelled, 0)
-    running.finish()
-    assert [running.samples[index] for index in (0, 2)] == expected
-    assert running.last.get(cancelled, 0) == last <= steps
-    assert rows_open(models) == 0
+    for steps in (0, 1, 2, 3, 5, 8, 13):
+        running = Together(**OPTIONS)
+        running.add(steered, "what?", samples=2, max_new_tokens=20)
+        cancelled = add(running, victim)
+        running.add(drafting, "what?", samples=2, max_new_tokens=20)
+        running.steps_of(steps)
+        running.scheduler.cancel(cancelled)
+        last = running.last.get(cancelled, 0)
+        running.finish()
+        assert [running.samples[index] for index in (0, 2)] == expected, steps
+        assert running.last.get(cancelled, 0) == last <= steps
+        assert rows_open(models) == 0
 
 
 def test_a_request_that_is_cancelled_while_it_waits_for_a_place():

@@ -25,8 +25,6 @@ END = 0
 CANDIDATES = [-1, *range(len(LETTERS))]
 PROMPTS = ["abc", "bad", "a cab. a bag."]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:

@@ -125,6 +125,15 @@ def test_a_complete_text_that_may_not_end_yet_is_an_error():
         voice.generate("hi")
 
 
+@pytest.mark.parametrize(("stop", "reason"), [([], "length"), (["og"], "stop")])
+def test_only_a_stop_string_ends_a_text_before_its_required_words(stop, reason):
+    voice = la.voice(STEERED + la.require(["dog", "cat"]), models=Models(), max_new_tokens=14, stop=stop)
+    samples = voice.generate("hi. ", samples=12).samples
+    assert reason in {sample.finish_reason for sample in samples}
+    for sample in samples:
+        assert ("dog" in sample.text and "cat" in sample.text) == (sample.finish_reason != "stop")
+
+
 def test_two_constraints_that_exclude_each_other_are_named():
     voice = la.voice(BASE + la.regex("dog", name="shape") + la.forbid(["dog"], name="polite"))
     with pytest.raises(

@@ -6,16 +6,19 @@ import math
 import pytest
 from voices import open_rows, prompted_network, sessions, toys
 
-from lmalgebra.algebra import GenerationSettings, Model, Voice, classifier, parse
+import lmalgebra as la
+from lmalgebra.algebra import GenerationSettings, Model, Voice, classifier, forbid, parse, regex, require
 from lmalgebra.api import Models
 from lmalgebra.decoding import ComposedVoice, Explanation
 from lmalgebra.decoding.explain import LEAST
 from lmalgebra.errors import DecodingError, PromptError
 from lmalgebra.models.table import TableModel
+from tiny_gguf import write_tiny_gguf
 
 EXACT = 1e-9
 NAMES = "abcdefgh"
 TABLES = {name: TableModel(seed=seed) for seed, name in enumerate(NAMES, 1)}
+SEVEN, EIGHT = "(a + b + c + d + e + f + g) / 7", "(a + b + c + d + e + f + g + h) / 8"
 FORMULAS = [
     "a",
     "a + 0.6 * (b - a)",
@@ -32,10 +35,18 @@ FORMULAS = [
     "a + 0.5 * (b - a) + liked",
     "a + union(-4, intersection(0, 50 * (probability(a) - probability(b))))",
     "a + 2 * (tilt(b) - tilt(mix(b, c)))",
-    "(a + b + c + d + e + f + g) / 7",
-    "(a + b + c + d + e + f + g + h) / 8",
+    SEVEN,
+    EIGHT,
     "a - tilt(b) + within(a, min_p=0.1)",
     "a + (tilt(b) & tilt(c))",
+    "a + follow(b - a, liked)",
+    "a + hold(b - a, liked, target=0.9)",
+    "a + hold(b, liked, target=0.2, least=-1) - 0.5 * hold(c - a, disliked, target=0.9)",
+    "power(a + hold(b - a, liked, target=0.9, gain=0.5), 2) + 2 * liked",
+    "a + 0.6 * (b - a) + word",
+    "a + 2 * (b - c) + (word | polite) + words",
+    "a + ramp(0, 2, tokens=6) * (b - a) + decay(3, half_life=4) * liked - 0.5 * disliked + polite + words",
+    "0.5 * (a + b) + follow(c - a, liked) + ramp(0, 1, tokens=5) * tilt(b) + liked + word + within(a, top_p=0.99)",
 ]
 
 
@@ -47,6 +58,8 @@ def speaker(formula: str, **settings) -> ComposedVoice:
     terms = {name: Model(source=name).term(name=name, prefix="") for name in NAMES}
     terms["liked"] = classifier(vowels, top_k=30, name="liked")
     terms["disliked"] = classifier(lambda texts: [min(1, len(text) / 9) for text in texts], top_k=20, name="disliked")
+    terms |= {"word": regex("[a-z]{3,12}", name="word"), "polite": forbid(["a", "my", "q"], name="polite")}
+    terms["words"] = require(["go"], name="words")
     models = toys(TABLES)
     voice = Voice(parse(formula, terms), GenerationSettings(**{"max_new_tokens": 12} | settings))
     return ComposedVoice(voice, lambda model: models[model.source], open_scorer=Models().scorer)
@@ -74,7 +87,26 @@ def test_the_change_is_from_what_the_reference_says_to_what_the_formula_does(for
     tokens = voice.explain("hello. ", "and so on").tokens
     alone, whole = speaker("a").score("hello. ", "and so on"), voice.score("hello. ", "and so on")
     assert [token.reference_logprob for token in tokens] == pytest.approx(alone.logprobs, abs=EXACT)
-    assert [token.logprob for token in tokens] == pytest.approx(whole.logprobs, abs=EXACT)
+    possible = [max(logprob, LEAST) for logprob in whole.logprobs]
+    assert [token.logprob for token in tokens] == pytest.approx(possible, abs=EXACT)
+
+
+@pytest.mark.parametrize("block", [1, 2, 64])
+def test_a_given_text_may_be_one_that_a_constraint_forbids(block, monkeypatch):
+    from lmalgebra.decoding import score
+
+    monkeypatch.setattr(score.read_text, "__defaults__", (block,))
+    explanation = speaker("a + 0.6 * (b - a) + word").explain("hi", "an 12")
+    first, second, *later = explanation.tokens
+    assert min(first.logprob, second.logprob) > LEAST
+    assert [token.logprob for token in later] == [LEAST] * 3
+    assert all(token.parts["word"] < -50 for token in later)
+    assert residue(explanation) < EXACT
+
+
+def test_a_formula_without_a_token_is_told_while_the_text_is_possible():
+    with pytest.raises(DecodingError, match="No token is possible"):
+        speaker("a + within(a, top_k=1) + within(b, top_k=1) + polite").explain("hi", "aaa")
 
 
 def test_a_sum_of_two_worked_by_hand():
@@ -102,6 +134,18 @@ def test_a_sum_of_two_worked_by_hand():
     assert [each.probability for each in found.reference_top] == pytest.approx([math.exp(laws["a"][v]) for v in best])
 
 
+def test_a_weight_that_follows_the_text_worked_by_hand():
+    """The weight is what the gauge says of the text so far, whichever terms are there; of no text it is 1/2."""
+    explanation = speaker("a + follow(b - a, liked)").explain("x", "yet")
+    pieces, context = TABLES["a"].pieces, "x"
+    for token, weight in zip(explanation.tokens, [0.5, *vowels(["y", "ye"])], strict=True):
+        before = [pieces.index(letter) for letter in context]
+        a, b = (TABLES[name].logprobs(before) for name in "ab")
+        law = (a + weight * (b - a)).log_softmax(-1)
+        assert token.parts == {"b": pytest.approx(float(law[token.token] - a[token.token]), abs=EXACT)}
+        context += token.text
+
+
 def test_terms_that_do_the_same_have_the_same_part():
     models = toys({"a": TABLES["a"], "b": TABLES["b"], "c": TABLES["b"]})
     terms = {name: Model(source=name).term(name=name, prefix="") for name in models}
@@ -111,7 +155,7 @@ def test_terms_that_do_the_same_have_the_same_part():
 
 
 def test_many_terms_join_in_their_order():
-    few, many = speaker(FORMULAS[-4]).explain("hi", "there"), speaker(FORMULAS[-3]).explain("hi", "there")
+    few, many = (speaker(formula).explain("hi", "there") for formula in (SEVEN, EIGHT))
     assert (few.method, many.method) == ("shapley", "in order")
     assert many.terms == tuple("bcdefgh")
     first = speaker("(a + b + a + a + a + a + a + a) / 8").explain("hi", "there")
@@ -169,6 +213,22 @@ def test_terms_of_one_network_are_explained_within_its_rounding():
     sample = voice.generate("hello. ", max_new_tokens=8).samples[0]
     assert [token.logprob for token in explanation.tokens] == pytest.approx(list(sample.logprobs), abs=1e-4)
     assert all(not session.open_rows for session in sessions(voice))
+
+
+def test_rows_of_llama_cpp_are_explained_within_its_rounding(tmp_path):
+    pytest.importorskip("llama_cpp")
+    model = la.model(str(write_tiny_gguf(tmp_path / "tiny.gguf")), engine="llamacpp")
+    base, formal = model.term(name="base", prefix=""), model.term(name="formal", prefix="dear sir, ")
+    liked, word = classifier(vowels, top_k=30, name="liked"), regex("[a-z ]+", name="word")
+    voice = la.voice(base + 0.6 * (formal - base) + liked + word, models=Models(), max_new_tokens=8)
+    sample = voice.generate("hello. ").samples[0]
+    (session,) = dict.fromkeys(voice.loaded.sessions.values())
+    room = session.room_left
+    explanation = voice.explain("hello. ")
+    assert tuple(token.token for token in explanation.tokens) == sample.tokens
+    assert [token.logprob for token in explanation.tokens] == pytest.approx(list(sample.logprobs), abs=1e-3)
+    assert residue(explanation) < EXACT
+    assert session.room_left == room
 
 
 def test_the_text_and_the_names_of_its_tokens():

@@ -7,8 +7,6 @@ from voices import STEERED
 from lmalgebra.errors import CacheFullError
 from lmalgebra.models.table import TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BLOCKED = "base + within(base, top_k=1) + within(formal, top_k=1)"
 NARROW = "base + formal + within(base, top_k=2) + within(formal, top_k=2)"
 PIECES = ("p", "q", "a", "b", "<end>")

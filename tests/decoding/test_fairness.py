@@ -6,8 +6,6 @@ from voices import STEERED
 
 from lmalgebra.decoding.scheduler import READ_TOKENS, READ_TOKENS_ALONE
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ENDLESS = {"min_new_tokens": 3000, "max_new_tokens": 3000}
 
 

@@ -11,8 +11,6 @@ from lmalgebra.decoding.score import score_many, text_tokens
 from lmalgebra.errors import CacheFullError, DecodingError, PromptError
 from lmalgebra.models.table import TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("hello there. ", "a", "what is it? ", "the city at night", "tell me more")
 
 

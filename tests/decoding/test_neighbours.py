@@ -6,8 +6,6 @@ from together import Together, alone
 import lmalgebra as la
 from lmalgebra.models.kv_cache import SMALLEST_CAPACITY
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("The city at night", "Once upon a time", "The capital of Australia is", "hi")
 CHAINS = ("off", "off", "prompt:3", "base:2")
 OTHERS = 31

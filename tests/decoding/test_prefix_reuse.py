@@ -4,8 +4,6 @@ import pytest
 from together import Together, alone, network_models, recorded_toys, rows_open, speaker
 from voices import STEERED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SHARED = "once upon a time, there was a voice that spoke by a formula. " * 2
 SHORT = {"min_new_tokens": 3, "max_new_tokens": 3}
 

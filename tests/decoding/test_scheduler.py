@@ -7,8 +7,6 @@ from together import Recorded, Together, alone, network_models, recorded_toys, r
 from torch.nn.functional import pad
 from voices import STEERED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 REQUESTS = (
     ("base", "hello there. ", {"max_new_tokens": 9, "samples": 3}),
     (STEERED, "a", {"max_new_tokens": 14, "seed": 3, "temperature": 0.5}),

@@ -3,8 +3,6 @@
 import pytest
 from voices import STEERED, prompted_network, toys, voice
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("hello there. ", "a", "what is it? ", "the city at night", "tell me more")
 SETTINGS = {"max_new_tokens": 16, "min_new_tokens": 8, "samples": 3, "seed": 40}
 

@@ -14,8 +14,6 @@ from lmalgebra.decoding import Piece, Refusal, Sample, Service
 from lmalgebra.errors import BusyError, DecodingError, PromptError
 from lmalgebra.models import loading
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SOON = 20
 """Seconds after which something that should come is taken to be lost."""
 

@@ -11,8 +11,6 @@ from lmalgebra.decoding.scheduler import Scheduler
 from lmalgebra.errors import BusyError, DecodingError
 from lmalgebra.models.table import TableTokenizer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_closing_waits_until_all_is_answered(models, steered):
     service = Service(max_samples=2)

@@ -12,8 +12,6 @@ from lmalgebra.decoding import ComposedVoice, Piece, Request, Sample
 from lmalgebra.decoding.context import conversation
 from lmalgebra.models.table import TOY_PIECES, TableModel
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPTS = ("hello there. ", "abcabcabcabc", "what is it? what is it? ", "a", "dear me, dear me, dear me")
 LENGTH = {"min_new_tokens": 14, "max_new_tokens": 14}
 FIXED = ("prompt:3", "base:1", "base:3", "base:2 > formal:4", "prompt:2 > base:3", "draft:3", "draft:1 > base:2")
@@ -45,7 +43,6 @@ def told(voice, prompts=PROMPTS, **settings):
     return found
 
 
-@pytest.mark.parametrize("speculate", [*FIXED, "auto"])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -56,9 +53,10 @@ def told(voice, prompts=PROMPTS, **settings):
     ],
     ids=["of a length", "free", "penalised", "stopped"],
 )
-def test_greedy_text_is_the_text_without_drafts(models, speculate, settings):
+def test_greedy_text_is_the_text_without_drafts(models, settings):
     expected = told(speaking("off", models, **settings), temperature=0)
-    assert told(speaking(speculate, models, **settings), temperature=0) == expected
+    for speculate in (*FIXED, "auto"):
+        assert told(speaking(speculate, models, **settings), temperature=0) == expected, speculate
     if settings == LENGTH:
         assert {len(tokens) for _, tokens, _ in expected.values()} == {14}
 
@@ -74,13 +72,13 @@ def test_copied_drafts_leave_sampled_text_as_it_is(models, count, settings):
 
 @pytest.mark.parametrize("speculate", FIXED)
 def test_a_text_is_the_same_alone_among_others_and_in_any_company(models, speculate):
-    settings = {**LENGTH, "samples": 7, "seed": 40}
+    settings = {**LENGTH, "samples": 3, "seed": 40}
     among = told(speaking(speculate, models, max_samples=32), **settings)
-    assert len({tokens for _, tokens, _ in among.values()}) == 35
+    assert len({tokens for _, tokens, _ in among.values()}) == 15
     for max_samples in (1, 3):
         assert told(speaking(speculate, models, max_samples=max_samples), **settings) == among
-    alone = told(speaking(speculate, models), [PROMPTS[2]], **{**settings, "samples": 1, "seed": 44})
-    assert alone == {(PROMPTS[2], 44): among[PROMPTS[2], 44]}
+    alone = told(speaking(speculate, models), [PROMPTS[2]], **{**settings, "samples": 1, "seed": 42})
+    assert alone == {(PROMPTS[2], 42): among[PROMPTS[2], 42]}
 
 
 def test_sampled_drafts_of_a_seed_give_another_text(models):

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lmalgebra.distributions import intersection, mixture, plausible, tempered, union
+from lmalgebra.distributions import intersection, log_posterior, log_ratio, mixture, plausible, tempered, union
 
 ONE = torch.tensor([[0.5, 0.25, 0.25, 0.0]], dtype=torch.float64).log()
 TWO = torch.tensor([[0.25, 0.25, 0.0, 0.5]], dtype=torch.float64).log()
@@ -57,3 +57,15 @@ def test_each_limit_of_plausible_tokens_is_applied_to_the_whole_distribution():
     assert plausible(steps, top_k=2, top_p=0.65, min_p=None).exp().tolist() == [[1, 1, 0, 0]]
     assert plausible(steps, top_k=3, top_p=0.42, min_p=None).exp().tolist() == [[1, 1, 0, 0]]
     assert plausible(steps, top_k=3, top_p=None, min_p=0.6).exp().tolist() == [[1, 1, 0, 0]]
+
+
+def test_the_log_ratio_is_0_where_both_are_impossible():
+    inf = math.inf
+    one, two = torch.tensor([[0.0, -1.0, -inf, -inf, -2.0]]), torch.tensor([[-3.0, -1.0, -inf, -2.0, -inf]])
+    assert log_ratio(one, two).tolist() == [[3.0, 0.0, 0.0, -inf, inf]]
+
+
+def test_the_posterior_of_certain_evidence_is_certain():
+    ratio = torch.tensor([[-math.inf, math.log(4), 0.0, math.inf]], dtype=torch.float64)
+    found = log_posterior(ratio, torch.tensor([[0.5]], dtype=torch.float64), prior=0.25).exp()
+    torch.testing.assert_close(found, torch.tensor([[0.0, 2 / (2 + 3), 0.25, 1.0]], dtype=torch.float64))

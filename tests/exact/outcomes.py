@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference import FORBIDDEN, evaluate
+from reference import FORBIDDEN, evaluate_text
 from torch import Tensor
 
 from lmalgebra.algebra import GenerationSettings, Model, Voice, parse
@@ -120,9 +120,8 @@ def expected_law(tables: Mapping[str, TableModel], formula: str, prompt: str, **
     for position in range(chosen.max_new_tokens):
         grown: dict[str, float] = {}
         for text, probability in growing.items():
-            context = [pieces.index(letter) for letter in prompt + text]
-            scores = {name: table.logprobs(context).tolist() for name, table in tables.items()}
-            law = cut(evaluate(formula, scores, position), [pieces.index(letter) for letter in text], pieces, chosen)
+            said = [pieces.index(letter) for letter in text]
+            law = cut(evaluate_text(formula, scores_along(tables, prompt, text), said), said, pieces, chosen)
             for piece, share in zip(pieces, law, strict=True):
                 if share == 0:
                     continue
@@ -134,6 +133,14 @@ def expected_law(tables: Mapping[str, TableModel], formula: str, prompt: str, **
                     grown[text + piece] = probability * share
         growing = grown
     return dict(found)
+
+
+def scores_along(tables: Mapping[str, TableModel], prompt: str, text: str) -> list[dict[str, list[float]]]:
+    """The tables' log-probabilities at each position of `text` and after it."""
+    pieces = next(iter(tables.values())).pieces
+    tokens = [pieces.index(letter) for letter in prompt + text]
+    contexts = [tokens[: len(prompt) + position] for position in range(len(text) + 1)]
+    return [{name: table.logprobs(context).tolist() for name, table in tables.items()} for context in contexts]
 
 
 def cut(logprobs: list[float], said: Sequence[int], pieces: Sequence[str], settings: GenerationSettings) -> list[float]:

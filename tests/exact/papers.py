@@ -63,9 +63,29 @@ def self_debias(p: Probabilities, biased: Sequence[Probabilities], decay: float,
     return normalised([alpha(min(p_w - q[w] for q in biased)) * p_w for w, p_w in enumerate(p)])
 
 
-def gedi(p: Probabilities, c: Probabilities, c_bar: Probabilities, omega: float) -> list[float]:
-    """Krause et al., for a text of one token, with scale 1 and even priors: p(x) P(c | x)^omega."""
-    return normalised([a * (b / (b + d)) ** omega for a, b, d in zip(p, c, c_bar, strict=True)])
+def gedi(
+    p: Probabilities,
+    c: Sequence[Probabilities],
+    c_bar: Sequence[Probabilities],
+    said: Sequence[int],
+    omega: float,
+    alpha: float = 1.0,
+    prior: float = 0.5,
+) -> list[float]:
+    """Krause et al.: p(x_t | x_<t) P(c | x_1:t)^omega, where P(c | x_1:t) ~ P(c) P(x_1:t | c)^(alpha / t).
+
+    `c` and `c_bar` are the classes' probabilities of each token, those of x_t the last; `said` is x_<t.
+    """
+    t = len(said) + 1
+
+    def of_text(law: Sequence[Probabilities], x: int) -> float:
+        return math.prod(law[i][token] for i, token in enumerate([*said, x])) ** (alpha / t)
+
+    def posterior(x: int) -> float:
+        desired, other = prior * of_text(c, x), (1 - prior) * of_text(c_bar, x)
+        return desired / (desired + other)
+
+    return normalised([p_x * posterior(x) ** omega for x, p_x in enumerate(p)])
 
 
 def contrastive(exp: Probabilities, ama: Probabilities, alpha: float, tau: float) -> list[float]:

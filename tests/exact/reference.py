@@ -7,6 +7,7 @@ tensors. A `Value` is a score for each token (nats) and a mass; the distribution
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -120,18 +121,65 @@ def within(operand: Value, top_k: int | None = None, top_p: float | None = None,
     return Value([0.0 if each else FORBIDDEN for each in allowed], 0.0)
 
 
+class Posteriors:
+    """`posterior` along one text: each is known by its place among those that the formula calls, in Python's order."""
+
+    def __init__(self) -> None:
+        self.sums: dict[int, float] = defaultdict(float)
+        self.ratios: list[Scores] = []
+        self.length = 1
+
+    def __call__(
+        self, desired: Value, undesired: Value, scale: float = 1, prior: float = 0.5, length_power: float = 1
+    ) -> Value:
+        pairs = zip(desired.logprobs(), undesired.logprobs(), strict=True)
+        before = self.sums[len(self.ratios)]
+        self.ratios.append([_plus(d, -u) for d, u in pairs])
+        tempering = scale / self.length**length_power
+        found = [tempering * _plus(before, ratio) for ratio in self.ratios[-1]]
+        odds = [(1 - prior) / prior * math.exp(-x) if x > FORBIDDEN else math.inf for x in found]
+        return Value([-math.log1p(each) if each < math.inf else FORBIDDEN for each in odds], 0.0)
+
+    def say(self, token: int) -> None:
+        """The text grows by `token`."""
+        for place, ratios in enumerate(self.ratios):
+            self.sums[place] = _plus(self.sums[place], ratios[token])
+        self.ratios, self.length = [], self.length + 1
+
+
+def _plus(x: float, y: float) -> float:
+    """What is impossible to both is evidence for neither."""
+    return 0.0 if math.isinf(x) and x == -y else x + y
+
+
+def evaluate_text(
+    text: str,
+    terms: Sequence[Mapping[str, Sequence[float]]],
+    tokens: Sequence[int],
+    biases: Sequence[Mapping[str, Sequence[float]]] | None = None,
+) -> Scores:
+    """The log-probabilities of the formula `text` after `tokens`; `terms` and `biases`, as in `evaluate`, are those at
+    each position, from the first token's on."""
+    posteriors = Posteriors()
+    for position, token in enumerate(tokens):
+        evaluate(text, terms[position], position, biases and biases[position], posteriors)
+        posteriors.say(token)
+    return evaluate(text, terms[len(tokens)], len(tokens), biases and biases[len(tokens)], posteriors)
+
+
 def evaluate(
     text: str,
     terms: Mapping[str, Sequence[float]],
     position: int,
     biases: Mapping[str, Sequence[float]] | None = None,
+    posteriors: Posteriors | None = None,
 ) -> Scores:
-    """The log-probabilities of the formula `text`; `terms` are the language models' log-probabilities and `biases`
-    the scores of other terms."""
+    """The log-probabilities of the formula `text`; `terms` are the language models' log-probabilities, `biases` the
+    scores of other terms, and `posteriors` what the text has shown so far."""
     words: dict[str, object] = {name: Value(list(score), 1.0) for name, score in terms.items()}
     words |= {name: Value(list(score), 0.0) for name, score in (biases or {}).items()}
     words |= {"union": union, "intersection": intersection, "tilt": tilt, "probability": probability}
-    words |= {"power": power, "mix": mix, "within": within}
+    words |= {"power": power, "mix": mix, "within": within, "posterior": posteriors or Posteriors()}
     words |= {"ramp": partial(_ramp, position), "decay": partial(_decay, position)}
     value = eval(text, {"__builtins__": {}}, words)
     assert isinstance(value, Value)

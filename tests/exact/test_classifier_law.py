@@ -4,8 +4,8 @@ import math
 from collections import defaultdict
 
 import pytest
-from outcomes import Law, distance, law_of, outcomes
-from reference import evaluate
+from outcomes import Law, distance, law_of, outcomes, scores_along
+from reference import evaluate_text
 
 from lmalgebra.algebra import Model, Voice, classifier, parse
 from lmalgebra.api import Models
@@ -49,14 +49,16 @@ def expected(formula: str, without: str, top_k: int = 2, sign: int = 1, before: 
     for position in range(LENGTH):
         grown: dict[str, float] = {}
         for text, probability in growing.items():
-            context = [LETTERS.index(letter) for letter in PROMPT + text]
-            scores = {name: table.logprobs(context).tolist() for name, table in TABLES.items()}
-            ranks = evaluate(without, scores, position)
-            biases = {
-                "c": by_hand(likes_x, sign, top_k, ranks, before + text),
-                "d": by_hand(ends_well, 1, 3, ranks, text),
-            }
-            law = [math.exp(each) for each in evaluate(formula, scores, position, biases)]
+            tokens, scores = [LETTERS.index(letter) for letter in text], scores_along(TABLES, PROMPT, text)
+            biases = []
+            for end in range(position + 1):
+                ranks = evaluate_text(without, scores, tokens[:end])
+                judged = {
+                    "c": by_hand(likes_x, sign, top_k, ranks, before + text[:end]),
+                    "d": by_hand(ends_well, 1, 3, ranks, text[:end]),
+                }
+                biases.append(judged)
+            law = [math.exp(each) for each in evaluate_text(formula, scores, tokens, biases)]
             for piece, share in zip(LETTERS, law, strict=True):
                 if piece == "<end>":
                     found[text, "end"] += probability * share
@@ -86,6 +88,8 @@ CASES = [
     ("a + ramp(0, 3, tokens=2) * c + b", "a + b"),
     ("a + union(c, d)", "a"),
     ("a + 0.5 * tilt(b + c)", "a"),
+    ("a + 4 * posterior(b, a) + 2 * c", "a + 4 * posterior(b, a)"),
+    ("a + 4 * posterior(b + c, a) + posterior(a, b)", "a + posterior(a, b)"),
 ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import papers
 import pytest
 import torch
+from outcomes import scores_along, voice_over
 
 from lmalgebra.algebra import Model, Term, Voice, classifier, recipes
 from lmalgebra.api import Models
@@ -57,7 +58,7 @@ CASES: dict[str, Case] = {
         lambda: recipes.self_debias(one, [two, three], decay=10, floor=0),
         lambda p: papers.self_debias(p["one"], [p["two"], p["three"]], 10, 0),
     ),
-    "gedi": (lambda: recipes.gedi(one, two, three), lambda p: papers.gedi(p["one"], p["two"], p["three"], 30)),
+    "gedi": (lambda: recipes.gedi(one, two, three), lambda p: papers.gedi(p["one"], [p["two"]], [p["three"]], [], 30)),
     "contrastive": (lambda: recipes.contrastive(one, two), lambda p: papers.contrastive(p["one"], p["two"], 0.1, 1)),
     "contrastive, cool": (
         lambda: recipes.contrastive(one, two, alpha=0.3, temperature=0.5),
@@ -91,7 +92,9 @@ def difference(formula, law: Callable[[Laws], list[float]]) -> float:
         for name, table in TABLES.items()
     }
     biases = {c: torch.tensor(ATTRIBUTE, dtype=torch.float64).log().expand(len(CONTEXTS), -1)}
-    found = Plan(formula).logprobs(scores | biases, [0] * len(CONTEXTS)).exp().tolist()
+    plan = Plan(formula)
+    nothing_said = dict.fromkeys(plan.evidences, torch.zeros(len(CONTEXTS), 1, dtype=torch.float64))
+    found = plan.logprobs(scores | biases | nothing_said, [0] * len(CONTEXTS)).exp().tolist()
     rows = [{leaf.name: score[row].exp().tolist() for leaf, score in scores.items()} for row in CONTEXTS]
     return max(
         abs(mine - theirs)
@@ -126,6 +129,40 @@ def test_every_recipe_is_tested():
 )
 def test_a_wrong_formula_is_noticed(formula, case):
     assert difference(formula, CASES[case][1]) > 1e-6
+
+
+GEDI_SETTINGS = ({}, {"omega": 2, "scale": 3.0}, {"omega": 5, "scale": 0.5, "prior": 0.2})
+
+
+def by_gedis_equation(text: str, omega: float = 30, scale: float = 1, prior: float = 0.5) -> list[float]:
+    """The log-probability of each letter after the prompt "ab"."""
+    tokens = [TABLES["one"].pieces.index(letter) for letter in text]
+    laws = [
+        {name: [math.exp(x) for x in row] for name, row in each.items()} for each in scores_along(TABLES, "ab", text)
+    ]
+    found = []
+    for end, token in enumerate(tokens):
+        two, three = ([law[name] for law in laws[: end + 1]] for name in ("two", "three"))
+        law = papers.gedi(laws[end]["one"], two, three, tokens[:end], omega, scale, prior)
+        found.append(math.log(law[token]))
+    return found
+
+
+@pytest.mark.parametrize("text", ["c", "hello there", "gedi judges all that was said. "])
+@pytest.mark.parametrize("settings", GEDI_SETTINGS, ids=str)
+def test_gedi_judges_the_whole_text(text, settings):
+    """The whole engine: what was said before counts for each token."""
+    voice = voice_over(TABLES, str(recipes.gedi(one, two, three, **settings)), "off")
+    assert voice.score("ab", text).logprobs == pytest.approx(by_gedis_equation(text, **settings), abs=EXACT)
+
+
+def test_gedi_token_by_token_is_another_law():
+    formula = "one + 30 * (tilt(two) - tilt(mix(two, three)))"
+    assert voice_over(TABLES, formula, "off").score("ab", "c").logprobs == pytest.approx(
+        by_gedis_equation("c"), abs=EXACT
+    )
+    found = voice_over(TABLES, formula, "off").score("ab", "hello").logprobs
+    assert all(abs(mine - theirs) > 0.1 for mine, theirs in zip(found[1:], by_gedis_equation("hello")[1:], strict=True))
 
 
 def test_fudge_with_a_classifier_that_reads_texts():

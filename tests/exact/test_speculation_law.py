@@ -100,8 +100,19 @@ def test_without_speculation_the_law_is_the_formulas(formula):
     assert error(LARGER, formula, "off", 2) < EXACT
 
 
-@pytest.mark.parametrize("speculate", CHAINS)
-@pytest.mark.parametrize("formula", FORMULAS)
+def formulas_and_chains() -> list:
+    """Each formula under three chains, of one stage and of two, such that each chain meets six formulas at least.
+
+    All other pairs are left to `slow`.
+    """
+    return [
+        pytest.param(formula, chain, marks=[] if (number - place) % len(CHAINS) in (0, 3, 5) else pytest.mark.slow)
+        for number, formula in enumerate(FORMULAS)
+        for place, chain in enumerate(CHAINS)
+    ]
+
+
+@pytest.mark.parametrize(("formula", "speculate"), formulas_and_chains())
 def test_the_law_of_texts_is_the_formulas(formula, speculate):
     assert error(TABLES, formula, speculate, 3) < EXACT
 
@@ -123,7 +134,7 @@ def test_the_law_of_longer_texts(formula, speculate):
 )
 def test_a_stage_that_knows_other_terms_than_the_one_before(formula, speculate):
     """The first drafts again before the last judges, and has not read what the middle one drew."""
-    assert error(BINARY, formula, speculate, 4) < EXACT
+    assert error(BINARY, formula, speculate, 3) < EXACT
 
 
 @pytest.mark.parametrize("speculate", ["a:2", "a:1 > a,b:1"])

@@ -33,8 +33,12 @@ def made(config=None):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("LMALGEBRA_CACHE", str(tmp_path))
+def two_threads():
+    """The kernels share their loops out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
 
 
 def kernels(dtype):
@@ -93,6 +97,7 @@ def test_long_prompts_go_through_pytorchs_attention(monkeypatch):
 
 @needs_compiler
 def test_kernels_are_compiled_once_for_each_kind(monkeypatch, tmp_path):
+    monkeypatch.setenv("LMALGEBRA_CACHE", str(tmp_path))
     for model in (made(), made(), made().bfloat16()):
         session_of(model, "tiny", engine="native")
     assert len(list((tmp_path / "kernels").glob("*/kernels.so"))) == 2

@@ -96,3 +96,24 @@ def test_a_language_model_is_no_classifier(tmp_path):
 def test_a_folder_without_weights(tmp_path):
     with pytest.raises(ModelError, match="holds no weights"):
         loaded(tmp_path)
+
+
+def test_a_folder_without_a_tokenizer(tmp_path):
+    folder = save_classifier(tmp_path / "judge", bert())
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError) as refusal:
+        loaded(folder)
+    assert str(refusal.value) == (
+        f"'{folder}' has no tokenizer: no token of it says anything. "
+        "Save the tokenizer there, too, with its save_pretrained."
+    )
+
+
+def test_weights_that_are_cut_short(tmp_path):
+    file = save_classifier(tmp_path / "judge", bert()) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ModelError) as refusal:
+        loaded(file.parent)
+    assert str(refusal.value).startswith(f"The model '{file.parent}' cannot be loaded: ")
+    assert str(refusal.value).endswith(". Check the name, the network, and that the files of the weights are whole.")

@@ -17,14 +17,6 @@ from lmalgebra.training.trainer import Stopped
 pytest.importorskip("sklearn")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize(("kind", "target"), [("llama", "score"), ("bert", "score"), ("llama", "label")])
 def test_the_loss_falls_and_the_folder_tells_bad_from_good(tmp_path, kind, target):
     trained = train_classifier(settings(tmp_path, kind, target, epochs=6.0, name="bad"))

@@ -2,7 +2,7 @@
 
 from lmalgebra.algebra.bias import Bias, Classifier, classifier
 from lmalgebra.algebra.bounds import minimum
-from lmalgebra.algebra.build import follow, hold, intersection, mix, power, probability, tilt, union, within
+from lmalgebra.algebra.build import follow, hold, intersection, mix, posterior, power, probability, tilt, union, within
 from lmalgebra.algebra.constraint import (
     Constraint,
     Forbidden,
@@ -38,6 +38,7 @@ from lmalgebra.algebra.left_out import without
 from lmalgebra.algebra.mass import check, forbids, mass
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.partial import partial
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.rewrite import simplify
 from lmalgebra.algebra.settings import GenerationSettings
 from lmalgebra.algebra.steer import Follow, Hold, Steered
@@ -63,6 +64,7 @@ __all__ = [
     "Mix",
     "Model",
     "ModelTerm",
+    "Posterior",
     "Power",
     "Probability",
     "Regex",
@@ -99,6 +101,7 @@ __all__ = [
     "parse",
     "parse_voice",
     "partial",
+    "posterior",
     "power",
     "probability",
     "ramp",

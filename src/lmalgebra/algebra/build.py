@@ -18,6 +18,7 @@ from lmalgebra.algebra.formula import (
 )
 from lmalgebra.algebra.mass import mass
 from lmalgebra.algebra.operators import as_formula
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.steer import GAIN, MOST, Follow, Hold
 from lmalgebra.algebra.weights import Schedule, Weight
 from lmalgebra.errors import FormulaError
@@ -80,6 +81,21 @@ def within(
     Raises FormulaError without a limit, or for one out of range. Paper: Li et al. 2023, arXiv 2210.15097 (`min_p`).
     """
     return Within(as_formula(operand), top_k, top_p, min_p)
+
+
+def posterior(
+    desired: Formula | Weight,
+    undesired: Formula | Weight,
+    *,
+    scale: float = 1.0,
+    prior: float = 0.5,
+    length_power: float = 1.0,
+) -> Posterior:
+    """Log of how probably `desired`, and not `undesired`, said the text so far with the token: see Posterior.
+
+    Raises FormulaError for numbers out of range. Paper: GeDi, Krause et al. 2021, arXiv 2009.06367.
+    """
+    return Posterior(as_formula(desired), as_formula(undesired), scale, prior, length_power)
 
 
 def _weighted(formula: Formula) -> tuple[float, Formula]:

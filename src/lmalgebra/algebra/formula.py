@@ -54,6 +54,7 @@ FUNCTION_NAMES = (
     "mix",
     "power",
     "within",
+    "posterior",
     "follow",
     "hold",
     "ramp",

@@ -24,6 +24,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.parse import parse
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.printing import require_writable
 from lmalgebra.algebra.steer import Follow, Hold, Steered
 from lmalgebra.algebra.weights import Schedule, Weight, as_weight, shown
@@ -58,6 +59,8 @@ def _plain(node: Formula) -> dict[str, Any]:
         plain["weights"] = list(node.weights)
     elif isinstance(node, Steered):
         plain |= {"gauge": node.gauge.name} | node.settings()
+    elif isinstance(node, Posterior):
+        plain |= node.settings()
     elif isinstance(node, Within):
         limits = {"top_k": node.top_k, "top_p": node.top_p, "min_p": node.min_p}
         plain |= {name: value for name, value in limits.items() if value is not None}
@@ -120,12 +123,18 @@ def _only(operands: tuple[Formula, ...]) -> Formula:
     return operand
 
 
+def _two(operands: tuple[Formula, ...]) -> tuple[Formula, Formula]:
+    one, two = operands
+    return one, two
+
+
 _KEYS: dict[str, set[str]] = {
     "constant": {"weight"},
     "scale": {"weight"},
     "power": {"exponent"},
     "mix": {"weights"},
     "within": {"top_k", "top_p", "min_p"},
+    "posterior": {"scale", "prior", "length_power"},
     "follow": {"gauge"},
     "hold": {"gauge", "target", "least", "most", "gain"},
     "sum": set(),
@@ -141,6 +150,7 @@ _MAKERS: dict[str, Make] = {
     "power": lambda operands, rest: Power(_only(operands), _weight(rest["exponent"])),
     "mix": lambda operands, rest: Mix(tuple(rest["weights"]), operands),
     "within": lambda operands, rest: Within(_only(operands), **rest),
+    "posterior": lambda operands, rest: Posterior(*_two(operands), **rest),
     "follow": lambda operands, rest: Follow(_only(operands), **rest),
     "hold": lambda operands, rest: Hold(_only(operands), **rest),
     "sum": lambda operands, rest: Sum(operands),

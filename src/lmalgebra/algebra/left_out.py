@@ -22,6 +22,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.mass import mass
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.steer import Steered
 
 
@@ -33,7 +34,7 @@ def without(formula: Formula, absent: Collection[Term], reference: Term) -> Form
 
     1. a language model by `reference`;
     2. a bias by 0;
-    3. a tilt, a probability or a constraint by within by 0, when any term in it is absent.
+    3. a tilt, a probability, a posterior or a constraint by within by 0, when any term in it is absent.
 
     So `base + 2 * (expert - antiexpert)` without `antiexpert` is `base + 2 * (expert - base)`, and without both it is
     `base`, up to simplification. A formula that has a distribution keeps having one.
@@ -60,7 +61,7 @@ class _Replacement:
         parts = tuple(self.of(operand) for operand in node.operands)
         if all(part is operand for part, operand in zip(parts, node.operands, strict=True)):
             return node
-        if isinstance(node, Tilt | Probability | Within):
+        if isinstance(node, Tilt | Probability | Posterior | Within):
             return Constant(0.0)
         if isinstance(node, Sum):
             return reduce(operators.add, parts)

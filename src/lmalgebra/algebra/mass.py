@@ -11,6 +11,7 @@ import math
 from lmalgebra.algebra.base import Formula, quoted
 from lmalgebra.algebra.bounds import agree, first_not_positive, positive
 from lmalgebra.algebra.formula import Constant, Mix, Power, Probability, Scale, Sum, Term, Tilt, Union, Within
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.printing import brief
 from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Weight, weight_text
@@ -41,7 +42,7 @@ def check(formula: Formula) -> None:
     masses, forbidders = _Masses(), _Forbidders()
     for node in _distinct_nodes(formula):
         masses.of(node)
-        if isinstance(node, Tilt | Probability | Power | Within | Mix):
+        if isinstance(node, Tilt | Probability | Power | Within | Mix | Posterior):
             for operand in node.operands:
                 _require_positive(operand, masses.of(operand), type(node).__name__.lower())
         if isinstance(node, Steered):
@@ -66,7 +67,7 @@ class _Masses:
     def _compute(self, node: Formula) -> Weight:
         if isinstance(node, Term):
             return 1.0 if node.description is None else node.description.mass
-        if isinstance(node, Constant | Tilt | Probability | Within | Steered):
+        if isinstance(node, Constant | Tilt | Probability | Within | Posterior | Steered):
             return 0.0
         if isinstance(node, Mix | Power):
             return 1.0
@@ -110,6 +111,8 @@ class _Forbidders:
             return True
         if isinstance(node, Probability):
             return False
+        if isinstance(node, Posterior):
+            return self.of(node.desired)
         if isinstance(node, Union | Mix):  # one operand that allows a token is enough
             return all(self.of(operand) for operand in _that_count(node))
         return any(self.of(operand) for operand in node.operands)

@@ -52,6 +52,12 @@ _FUNCTIONS = {
     "within": _Function(
         build.within, "within(a, top_k=50, top_p=0.95, min_p=0.1)", ("operand",), ("top_k", "top_p", "min_p")
     ),
+    "posterior": _Function(
+        build.posterior,
+        "posterior(desired, undesired, scale=1, prior=0.5, length_power=1)",
+        ("desired", "undesired"),
+        ("desired", "undesired", "scale", "prior", "length_power"),
+    ),
     "follow": _Function(build.follow, "follow(formal - base, classifier)", ("operand", "gauge"), ("gauge",)),
     "hold": _Function(
         build.hold,
@@ -62,7 +68,17 @@ _FUNCTIONS = {
     "ramp": _Function(ramp, "ramp(start, end, tokens=20)", ("start", "end"), ("start", "end", "tokens")),
     "decay": _Function(decay, "decay(start, half_life=16)", ("start",), ("start", "half_life")),
 }
-_REQUIRED = {"tilt": 1, "probability": 1, "power": 2, "within": 1, "follow": 2, "hold": 3, "ramp": 3, "decay": 2}
+_REQUIRED = {
+    "tilt": 1,
+    "probability": 1,
+    "power": 2,
+    "within": 1,
+    "posterior": 2,
+    "follow": 2,
+    "hold": 3,
+    "ramp": 3,
+    "decay": 2,
+}
 
 
 def parse(text: str, terms: Mapping[str, Term] | None = None) -> Formula:

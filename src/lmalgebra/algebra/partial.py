@@ -18,7 +18,8 @@ def partial(formula: Formula, known: Collection[Term]) -> Formula | None:
     """The simplified formula of the terms in `known` alone, or None where they have no distribution.
 
     1. A sum keeps what is left of its summands; numbers count as known, but numbers alone are nothing.
-    2. A union, an intersection, a tilt, a probability or a constraint by within stays when all its terms are known.
+    2. A union, an intersection, a tilt, a probability, a posterior or a constraint by within stays when all its terms
+       are known.
     3. A power is taken of what is left, and a mixture mixes what is left of its operands with their weights; what has
        no distribution of its own there counts as nothing.
     4. The whole that is left must pass `check`, its mass positive at every position.

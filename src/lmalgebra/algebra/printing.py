@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmalgebra.algebra.formula import Constant, Formula, Mix, Power, Scale, Sum, Term, Within
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Schedule, Weight, number_text, weight_text
 from lmalgebra.errors import FormulaError
@@ -123,7 +124,9 @@ def _name(node: Formula) -> str:
 
 def _settings(node: Formula) -> list[str]:
     if isinstance(node, Steered):
-        return [node.gauge.name, *(f"{key}={number_text(value)}" for key, value in node.settings().items())]
+        return [node.gauge.name, *_given(node)]
+    if isinstance(node, Posterior):
+        return _given(node)
     if isinstance(node, Power):
         return [weight_text(node.exponent)]
     if isinstance(node, Within):
@@ -133,6 +136,10 @@ def _settings(node: Formula) -> list[str]:
             if value is not None
         ]
     return []
+
+
+def _given(node: Steered | Posterior) -> list[str]:
+    return [f"{key}={number_text(value)}" for key, value in node.settings().items()]
 
 
 def _label(node: Formula) -> str:

@@ -20,6 +20,7 @@ from lmalgebra.algebra.formula import (
     Within,
 )
 from lmalgebra.algebra.mass import forbids
+from lmalgebra.algebra.posterior import Posterior
 from lmalgebra.algebra.steer import Steered
 from lmalgebra.algebra.weights import Weight
 from lmalgebra.errors import FormulaError
@@ -33,7 +34,8 @@ def simplify(formula: Formula) -> Formula:
     2. What has weight 0 is dropped; a sum of nothing is the number 0, and so is a steered 0.
     3. Unions inside unions and intersections inside intersections are spliced in, equal operands become one,
        and a single operand stands alone.
-    4. What is normalised (by tilt, probability, mix, power and within) loses a positive weight: it has no effect.
+    4. What is normalised (by tilt, probability, mix, power, within and posterior) loses a positive weight, which has
+       no effect.
     5. `power(a, 1)` and `mix(a)` are `a` where a is normalised already: a language-model term or a mixture.
     6. In mix, equal operands become one and those of weight 0 are dropped.
 
@@ -66,6 +68,9 @@ class _Simplifier:
             return type(node)(_unscaled(self.of(node.operand)))
         if isinstance(node, Within):
             return Within(_unscaled(self.of(node.operand)), node.top_k, node.top_p, node.min_p)
+        if isinstance(node, Posterior):
+            desired, undesired = (_unscaled(self.of(operand)) for operand in node.operands)
+            return replace(node, desired=desired, undesired=undesired)
         if isinstance(node, Steered):
             operand = self.of(node.operand)
             return operand if operand == Constant(0.0) else replace(node, operand=operand)

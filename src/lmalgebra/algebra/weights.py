@@ -190,6 +190,8 @@ def is_weight_like(value: object) -> bool:
 
 def as_number(value: object, what: str = "weight") -> float:
     """The value as a finite float; raises FormulaError for anything else, a boolean included."""
+    if isinstance(value, Schedule):
+        raise FormulaError(f"The schedule `{value}` cannot be the {what}.", "Give a finite number.")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise FormulaError(f"{shown(value)} is not a number, so it cannot be the {what}.", "Give a finite number.")
     try:

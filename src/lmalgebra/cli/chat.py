@@ -9,12 +9,14 @@ import typer
 from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say, say_error
 from lmalgebra.cli.options import given
-from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, with_formula
+from lmalgebra.cli.recipes import RecipeChoice
+from lmalgebra.cli.results import StreamedText
+from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards, with_formula
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
     from lmalgebra.algebra import Voice
-    from lmalgebra.decoding import Chat
+    from lmalgebra.decoding import Chat, ComposedVoice
 
 HELP = "/formula TEXT changes the formula, /forget starts anew, /quit ends. Ctrl-C stops an answer."
 
@@ -23,6 +25,12 @@ def chat(
     voice: options.VoiceFile = None,
     formula: options.FormulaText = None,
     model: options.ModelSource = None,
+    recipe: options.RecipeName = None,
+    values: options.RecipeValues = None,
+    systems: options.RecipeSystems = None,
+    classifier: options.RecipeClassifier = None,
+    label: options.RecipeLabel = None,
+    unwanted: options.RecipeUnwanted = None,
     max_new_tokens: options.MaxNewTokens = None,
     min_new_tokens: options.MinNewTokens = None,
     temperature: options.Temperature = None,
@@ -51,7 +59,9 @@ def chat(
         stop=stop,
         seed=seed,
     )
-    chosen = chosen_voice(voice, formula, model, dtype=dtype, device=device, engine=engine, quantization=quantization)
+    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
+    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
+    chosen = chosen_voice(voice, formula, model, by, **places)
     talk = _Talk(chosen, changes, speculate=speculate, draft=draft)
     try:
         while (line := _heard()) is not None and line.strip() != "/quit":
@@ -59,6 +69,8 @@ def chat(
     except KeyboardInterrupt:
         say("\nStopped.")
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        talk.say_afterwards()
 
 
 class _Talk:
@@ -69,7 +81,7 @@ class _Talk:
         self._changes = changes
         self._drafting = drafting
         self._models = model_registry()
-        self._chat = self._opened(voice)
+        self._composed, self._chat = self._opened(voice)
         say(f"{voice.formula}\n{HELP}")
 
     def take(self, line: str) -> None:
@@ -91,22 +103,32 @@ class _Talk:
     def _change_formula(self, text: str) -> None:
         if text.strip():
             voice = with_formula(self._voice, text)
-            chat = self._opened(voice)
+            composed, chat = self._opened(voice)
             chat.messages = self._chat.messages
-            self._voice, self._chat = voice, chat
+            self.say_afterwards()
+            self._voice, self._composed, self._chat = voice, composed, chat
         say(str(self._voice.formula))
 
     def _answer(self, line: str) -> None:
         # Ctrl-C ends the answer, not the conversation: what was said until then is remembered.
-        with contextlib.suppress(KeyboardInterrupt), contextlib.closing(self._chat.stream(line)) as pieces:
-            for piece in pieces:
-                print(piece, end="", flush=True)
+        results = StreamedText()
+        try:
+            with contextlib.suppress(KeyboardInterrupt), contextlib.closing(self._chat.stream(line)) as pieces:
+                for piece in pieces:
+                    results.piece(piece)
+        except LmalgebraError:
+            results.break_off()
+            raise
         print(flush=True)
 
-    def _opened(self, voice: "Voice") -> "Chat":
+    def say_afterwards(self) -> None:
+        """Tell how the voice spoke that is being left; remotes' numbers go on from one formula to the next."""
+        say_afterwards(self._composed)
+
+    def _opened(self, voice: "Voice") -> "tuple[ComposedVoice, Chat]":
         composed = open_voice(voice, self._models, **self._drafting)
         composed.loaded  # noqa: B018  loads now, so that a voice that cannot speak is refused before anyone talks
-        return composed.chat(**self._changes)
+        return composed, composed.chat(**self._changes)
 
 
 def _heard() -> str | None:

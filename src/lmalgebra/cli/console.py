@@ -2,11 +2,15 @@
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
 from lmalgebra.errors import LmalgebraError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -35,6 +39,25 @@ class _NoteHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say(f"note: {record.getMessage()}", "yellow")
+
+
+def progress_bars(what: str, more: str = "") -> "Progress":
+    """Bars on standard error with counts and the time left; `what` and `more` are Rich's texts before and after them.
+
+    Standard output is left alone: it may be a file or a pipe, and must get exactly the results.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), *([TextColumn(more)] if more else []))
+    times = (TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    return Progress(*columns, *times, console=error_console(), redirect_stdout=False, redirect_stderr=False)
 
 
 def show_notes() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, say
+from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given
 from lmalgebra.cli.voices import model_registry, open_voice
 from lmalgebra.errors import EvaluationError
@@ -16,7 +16,7 @@ from lmalgebra.errors import EvaluationError
 if TYPE_CHECKING:
     from lmalgebra.api import Models
     from lmalgebra.evaluation import EvaluationSettings
-    from lmalgebra.evaluation.evaluate import Evaluated, Progress
+    from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work
 
 _WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
 
@@ -130,6 +130,9 @@ def evaluate(
     batch: Annotated[
         int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 64.", metavar="SAMPLES")
     ] = None,
+    times: Annotated[
+        bool | None, _option(_RUNNING, "--times", text="Tell, too, what a token costs, against one model alone.")
+    ] = None,
 ) -> None:
     """Let voices answer the prompts of a suite, and measure what they say; the suite utility asks them the tasks of
     lm-evaluation-harness.
@@ -163,6 +166,7 @@ def evaluate(
             output=output,
             cache=cache,
             batch=batch,
+            times=times,
         ),
     )
     try:
@@ -173,44 +177,60 @@ def evaluate(
 
 
 def _run(settings: "EvaluationSettings") -> None:
-    from lmalgebra.evaluation.results import write_result
+    from lmalgebra.evaluation.results import write_json
     from lmalgebra.evaluation.settings import UTILITY
     from lmalgebra.evaluation.table import table
-    from lmalgebra.models.store import cache_folder
 
     models = model_registry()
-    cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
-    result = (_utility if settings.suite == UTILITY else _answers)(settings, models, cache)
-    write_result(result, Path(settings.output))
+    evaluated = _voices(settings, models)
+    with show_progress() as progress:
+        if settings.suite == UTILITY:
+            result = _utility(settings, evaluated, progress)
+        else:
+            result = _answers(settings, evaluated, models, progress)
+    write_json(result, Path(settings.output))
     print(table(result))
     say(f"Wrote {settings.output}.")
 
 
-def _utility(settings: "EvaluationSettings", models: "Models", cache: Path) -> dict[str, Any]:
+def _answers(
+    settings: "EvaluationSettings", evaluated: "list[Evaluated]", models: "Models", progress: "Progress"
+) -> dict[str, Any]:
+    """What voices say after prompts, measured."""
+    from lmalgebra.evaluation.evaluate import evaluate
+
+    return evaluate(evaluated, work_of(settings, models, progress))
+
+
+def _utility(settings: "EvaluationSettings", evaluated: "list[Evaluated]", progress: "Progress") -> dict[str, Any]:
     """What voices make of tasks."""
     from lmalgebra.evaluation.utility.suite import Tasks, evaluate_utility
 
     folder = Path(settings.tasks_from).expanduser() if settings.tasks_from else None
     tasks = Tasks(settings.tasks, settings.limit, settings.shots, folder)
-    with _progress() as progress:
-        return evaluate_utility(_voices(settings, models), tasks, cache, progress)
+    return evaluate_utility(evaluated, tasks, _cache(settings), progress)
 
 
-def _answers(settings: "EvaluationSettings", models: "Models", cache: Path) -> dict[str, Any]:
-    """What voices say after prompts, measured."""
+def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progress") -> "Work":
+    """What the settings ask for. Raises LmalgebraError."""
     from lmalgebra.algebra import Model
-    from lmalgebra.evaluation.evaluate import Work, evaluate
+    from lmalgebra.evaluation.evaluate import Work
     from lmalgebra.evaluation.prompts import load_prompts
     from lmalgebra.evaluation.suites import Tools, suite_of
 
     suite = suite_of(settings.suite)
-    evaluated = _voices(settings, models)
     prompts = load_prompts(settings.prompts, suite.read).sample(settings.count, settings.draw)
+    cache = _cache(settings)
     fluency = settings.fluency_source
     judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
     measures = suite.measures(Tools(settings.judges, judge, models, cache))
-    with _progress() as progress:
-        return evaluate(evaluated, Work(suite, prompts, measures, cache, settings.generation, progress))
+    return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)
+
+
+def _cache(settings: "EvaluationSettings") -> Path:
+    from lmalgebra.models.store import cache_folder
+
+    return Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
 
 
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":
@@ -240,16 +260,12 @@ def _named(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def show_progress() -> "Iterator[Progress]":
     """A bar for each voice and measure on a terminal; elsewhere a line when one begins and at each quarter of it."""
-    console = error_console()
-    if not console.is_terminal:
+    if not error_console().is_terminal:
         yield _told
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("left:"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False) as bar:
+    with progress_bars("{task.description}") as bar:
 
         def begun(what: str, total: int) -> Callable[[int], None]:
             task = bar.add_task(what, total=total)

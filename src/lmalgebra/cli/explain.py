@@ -11,7 +11,7 @@ from lmalgebra.cli.console import say
 from lmalgebra.cli.options import given
 from lmalgebra.cli.prompts import read_prompts
 from lmalgebra.cli.recipes import RecipeChoice
-from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
+from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def explain(
     systems: options.RecipeSystems = None,
     classifier: options.RecipeClassifier = None,
     label: options.RecipeLabel = None,
+    unwanted: options.RecipeUnwanted = None,
     max_new_tokens: options.MaxNewTokens = None,
     min_new_tokens: options.MinNewTokens = None,
     temperature: options.Temperature = None,
@@ -76,12 +77,15 @@ def explain(
         stop=stop,
         seed=seed,
     )
-    by = RecipeChoice(recipe, values, systems, classifier, label)
+    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
     places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
     chosen = chosen_voice(voice, formula, model, by, **places)
     (asked,) = read_prompts(prompt, None)
+    if html is not None and not html.absolute().parent.is_dir():  # before anything is computed for it
+        raise _unwritable(html, "there is no such folder")
     composed = open_voice(chosen, model_registry())
     found = composed.explain(asked, continuation, reference=reference, **changes)
+    say_afterwards(composed)
     if html is not None:
         _write(found, html)
     if json:
@@ -98,8 +102,11 @@ def _write(explanation: "Explanation", path: Path) -> None:
     try:
         path.write_text(page(explanation), encoding="utf-8", newline="\n")
     except OSError as error:
-        raise LmalgebraError(
-            f"The page '{path}' cannot be written: {(error.strerror or str(error)).lower()}.",
-            "Name a file in a folder you can write to.",
-        ) from None
+        raise _unwritable(path, (error.strerror or str(error)).lower()) from None
     say(f"Wrote {path}.")
+
+
+def _unwritable(path: Path, reason: str) -> LmalgebraError:
+    return LmalgebraError(
+        f"The page '{path}' cannot be written: {reason}.", "Name a file in a folder you can write to."
+    )

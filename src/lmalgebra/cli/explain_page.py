@@ -1,9 +1,7 @@
 """An explanation as one self-contained HTML page: nothing is fetched, and whatever was said is shown as text."""
 
 import json
-import re
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from lmalgebra.cli.explain_view import (
@@ -17,6 +15,7 @@ from lmalgebra.cli.explain_view import (
     share,
     visible,
 )
+from lmalgebra.cli.pages import filled
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import ExplainedToken, Explanation
@@ -45,9 +44,7 @@ def page(explanation: "Explanation") -> str:
         "NOTES": _notes(explanation),
         "DATA": _data(explanation),
     }
-    template = files("lmalgebra.cli").joinpath("explain.html").read_text(encoding="utf-8")
-    # One pass over the template's own text, so that a marker within what was said stays as it is.
-    return re.sub("@([A-Z]+)@", lambda marker: blocks[marker[1]], template)
+    return filled("explain.html", blocks)
 
 
 def _prompt(explanation: "Explanation") -> str:

@@ -61,6 +61,10 @@ RecipeClassifier = Annotated[
 RecipeLabel = Annotated[
     str | None, _option(_RECIPE, "--label", text="The label of the classifier that is wanted.", metavar="LABEL")
 ]
+RecipeUnwanted = Annotated[
+    str | None,
+    _option(_RECIPE, "--unwanted", text="The label whose absence is wanted, in place of --label.", metavar="LABEL"),
+]
 
 MaxNewTokens = Annotated[
     int | None, _option(_SAMPLING, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS")

@@ -1,5 +1,6 @@
 """Published methods on the command line: `lmalgebra recipes` lists them, `--recipe NAME` speaks by one."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class RecipeChoice:
     systems: list[str] | None = None
     classifier: str | None = None
     label: str | None = None
+    unwanted: str | None = None
 
     @property
     def is_made(self) -> bool:
@@ -55,18 +57,19 @@ class RecipeChoice:
             "--system": self.systems,
             "--classifier": self.classifier,
             "--label": self.label,
+            "--unwanted": self.unwanted,
         }
         for option, value in options.items():
             if value and self.name is None:
                 raise VoiceError(
                     f"{option} belongs to a recipe.", "Add --recipe NAME; `lmalgebra recipes` lists the names."
                 )
-        if self.label and not self.classifier:
-            raise VoiceError("--label belongs to a classifier.", "Add --classifier FOLDER.")
+        for option in ("--label", "--unwanted"):
+            if options[option] and not self.classifier:
+                raise VoiceError(f"{option} belongs to a classifier.", "Add --classifier FOLDER.")
+        if self.label and self.unwanted:
+            raise VoiceError("Both --label and --unwanted were given.", "Keep one of them.")
         return self.name is not None
-
-
-NO_RECIPE = RecipeChoice(None)
 
 
 def list_recipes() -> None:
@@ -92,17 +95,20 @@ def with_recipe(voice: "Voice", choice: RecipeChoice, is_built_in: bool) -> "Voi
     if is_built_in:
         (model,) = voice.models
         terms |= {name: model.term(name=name, system=text) for name, text in SYSTEM_PROMPTS[chosen.name].items()}
-    for name, text in _pairs("--system", choice.systems):
+    prompted = _pairs("--system", choice.systems)
+    for name, text in prompted:
         terms[name] = _prompted(name, text, terms, voice.models)
-    values = _values(chosen, choice.values, terms)
+    values = chosen.checked(_values(chosen, choice.values, terms))
     if choice.classifier is not None:
         terms[CLASSIFIER] = _classifier(chosen, choice, values)
     formula = chosen.build(_parts(chosen, terms, values) | values)
+    _require_use(chosen, formula, [name for name, _ in prompted])
     say(f"{chosen.title} ({chosen.paper}): {formula}")
     return replace(voice, formula=formula, terms=tuple(terms.values()))
 
 
-def _pairs(option: str, given: Iterable[str] | None) -> list[tuple[str, str]]:
+def _pairs(option: str, given: Iterable[str] | None, several: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The names and values of an option; only a name among `several` may come again. Raises VoiceError."""
     pairs = []
     for text in given or ():
         name, found, value = text.partition("=")
@@ -110,6 +116,9 @@ def _pairs(option: str, given: Iterable[str] | None) -> list[tuple[str, str]]:
             example = "alpha=1.5" if option == "--set" else 'base="You are a poet."'
             raise VoiceError(f"{option} {text!r} is no name and value.", f"Write {option} {example}")
         pairs.append((name.strip(), value.strip()))
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1 and name not in several:
+            raise VoiceError(f"{option} {name} was given twice.", "Keep one of them.")
     return pairs
 
 
@@ -130,11 +139,9 @@ def _values(recipe: "Recipe", given: Iterable[str] | None, terms: "dict[str, Ter
     from lmalgebra.algebra import Constant, parse
 
     values: dict[str, Any] = {}
-    for name, text in _pairs("--set", given):
+    for name, text in _pairs("--set", given, recipe.several):
         formula = parse(text, terms)
         value = formula.weight if isinstance(formula, Constant) else formula
-        if name in values and name not in recipe.several:
-            raise VoiceError(f"--set {name} was given twice.", "Keep one of them.")
         values[name] = [*values.get(name, []), value] if name in recipe.several else value
     return values
 
@@ -144,9 +151,24 @@ def _classifier(recipe: "Recipe", choice: RecipeChoice, values: dict[str, Any]) 
 
     if CLASSIFIER not in recipe.parts:
         raise VoiceError(f"The recipe {recipe.name} takes no classifier.", f"It takes: {recipe.described}.")
-    top_k = values.get("top_k", recipe.parameters.get("top_k"))
-    scored = {} if top_k is None else {"top_k": int(top_k)}
-    return classifier(choice.classifier or "", choice.label or "", name=CLASSIFIER, **scored)
+    if CLASSIFIER in values:
+        raise VoiceError("Both --classifier and --set classifier=... were given.", "Keep one of them.")
+    top_k = (recipe.parameters | values).get("top_k")
+    scored = {} if top_k is None else {"top_k": top_k}
+    label, sign = (choice.unwanted, -1) if choice.unwanted else (choice.label or "", 1)
+    return classifier(choice.classifier or "", label, name=CLASSIFIER, sign=sign, **scored)
+
+
+def _require_use(recipe: "Recipe", formula: "Formula", prompted: Iterable[str]) -> None:
+    """Raises VoiceError for a prompt of a term that the formula does not hold: its name may be mistyped."""
+    used = [term.name for term in formula.leaves()]
+    for name in prompted:
+        if name not in used:
+            raise VoiceError(
+                f"--system {name}=... changes nothing: the formula holds no term `{name}`.",
+                f"Its terms are: {', '.join(used)}; --set says which term is a part, such as "
+                f"--set {recipe.parts[0]}={name}.",
+            )
 
 
 def _parts(recipe: "Recipe", terms: "dict[str, Term]", values: dict[str, Any]) -> "dict[str, Formula]":
@@ -155,7 +177,8 @@ def _parts(recipe: "Recipe", terms: "dict[str, Term]", values: dict[str, Any]) -
         if part not in terms and part not in values:
             if part == CLASSIFIER:
                 raise VoiceError(
-                    f"The recipe {recipe.name} needs a classifier.", "Add --classifier FOLDER --label LABEL."
+                    f"The recipe {recipe.name} needs a classifier.",
+                    "Add --classifier FOLDER, with --label LABEL or --unwanted LABEL.",
                 )
             raise VoiceError(
                 f"The recipe {recipe.name} needs the term `{part}`, which the voice does not have.",

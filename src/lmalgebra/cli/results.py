@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lmalgebra.cli.console import error_console
+from lmalgebra.cli.console import error_console, progress_bars
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import Sample
@@ -28,16 +28,30 @@ class Results:
         """A sample that is done."""
         self.finished += 1
 
+    def break_off(self) -> None:
+        """A sample comes to no end, and an error will be told."""
+
 
 class StreamedText(Results):
     """The one text of a run, as it comes."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_within_a_line = False
+
     def piece(self, text: str) -> None:
         _write(text)
+        self._is_within_a_line = True
 
     def sample(self, prompt: "Prompt", sample: "Sample") -> None:
         _write("\n")
+        self._is_within_a_line = False
         super().sample(prompt, sample)
+
+    def break_off(self) -> None:
+        if self._is_within_a_line:
+            _write("\n")  # on a terminal the error would otherwise go on in the text's line
+            self._is_within_a_line = False
 
 
 class HeadedTexts(Results):
@@ -84,23 +98,10 @@ def progress_bar(total: int | None, wanted: bool) -> Iterator[Callable[[], None]
 
     Shown only on a terminal, and only while nothing else is written there.
     """
-    console = error_console()
-    if not (wanted and console.is_terminal):
+    if not (wanted and error_console().is_terminal):
         yield lambda: None
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("samples"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"))
-    # Without redirects: standard output is a file or a pipe here, and must get exactly the results.
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, redirect_stdout=False, redirect_stderr=False)
-    with bar:
+    with progress_bars("samples") as bar:
         task = bar.add_task("samples", total=total)
         yield lambda: bar.advance(task)
 

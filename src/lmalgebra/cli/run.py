@@ -15,7 +15,7 @@ from lmalgebra.cli.options import given
 from lmalgebra.cli.prompts import read_prompts
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import HeadedTexts, PrintedJson, Results, SavedJson, StreamedText, progress_bar
-from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
+from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def run(
     systems: options.RecipeSystems = None,
     classifier: options.RecipeClassifier = None,
     label: options.RecipeLabel = None,
+    unwanted: options.RecipeUnwanted = None,
     max_new_tokens: options.MaxNewTokens = None,
     min_new_tokens: options.MinNewTokens = None,
     temperature: options.Temperature = None,
@@ -96,7 +97,7 @@ def run(
     )
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
-    by = RecipeChoice(recipe, values, systems, classifier, label)
+    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
     asked = (voice, formula, recipe, prompt, prompts, output, samples, batch, speculate, draft)
     places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
     chosen = chosen_voice(voice, formula, model, by, **places)
@@ -124,6 +125,9 @@ def _print(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[
         line_break = "\n" if isinstance(results, StreamedText) else ""
         say(f"{line_break}Stopped; {_samples(results.finished)} finished.")
         raise typer.Exit(INTERRUPTED) from None
+    except LmalgebraError:
+        results.break_off()
+        raise
 
 
 def _save(opened: "Opened", settings: "GenerationSettings", prompts: "Iterable[Prompt]", file: "SamplesFile") -> None:
@@ -161,8 +165,7 @@ class _Work:
 
 
 def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
-    """Generate everything with the voice that `opened` gives; say what speculation did, if it was asked for, and how
-    much of the probability remotes have told."""
+    """Generate everything with the voice that `opened` gives."""
     from lmalgebra.decoding import Piece, Refusal, left_out
 
     requests = iter(work.requests)
@@ -177,13 +180,11 @@ def _speak(opened: "Opened", work: _Work, results: Results, bar: bool) -> None:
                 results.piece(event.text)
             elif isinstance(event, Refusal):
                 refusals.append(event)
+                results.break_off()
             else:
                 results.sample(work.asked[event.index], event)
                 advance()
-    if composed.speculates:
-        say(str(composed.speculation))
-    for address, seen in composed.seen.items():
-        say(f"{address} {seen}")
+    say_afterwards(composed)
     if refusals:
         raise refusals[0].error if len(work.asked) == 1 else left_out(refusals)
 

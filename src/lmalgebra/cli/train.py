@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, say
+from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ def _stop_when_asked() -> "Iterator[Callable[[], bool]]":
 @contextmanager
 def _progress() -> "Iterator[Callable[[int, int, float | None], None]]":
     """A bar on a terminal; elsewhere a line at each tenth of the steps."""
-    console = error_console()
-    if not console.is_terminal:
+    if not error_console().is_terminal:
         told = -1
 
         def tell(step: int, steps: int, loss: float | None) -> None:
@@ -209,17 +208,7 @@ def _progress() -> "Iterator[Callable[[int, int, float | None], None]]":
 
         yield tell
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn(), console=console) as bar:
+    with progress_bars("steps", "{task.fields[loss]}") as bar:
         task = bar.add_task("steps", total=None, loss="")
 
         def advance(step: int, steps: int, loss: float | None) -> None:

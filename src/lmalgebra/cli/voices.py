@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmalgebra.cli.console import say
-from lmalgebra.cli.recipes import NO_RECIPE, RecipeChoice, with_recipe
+from lmalgebra.cli.recipes import RecipeChoice, with_recipe
 from lmalgebra.errors import DecodingError, VoiceError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def chosen_voice(
     file: Path | None,
     formula: str | None,
     model: str | None,
-    recipe: RecipeChoice = NO_RECIPE,
+    recipe: RecipeChoice,
     **places: str | None,
 ) -> "Voice":
     """The voice of `file`, or the built-in one, over `model` and with `formula` or by `recipe` where they are given.
@@ -122,3 +122,14 @@ def open_voice(
         raise DecodingError(f"--batch {batch} leaves no sample in progress.", "Give a whole number of at least 1.")
     drafting = None if draft is None else parse(draft, {term.name: term for term in voice.terms})
     return ComposedVoice(voice, models, batch or MAX_SAMPLES, speculate, drafting, models.scorer)
+
+
+def say_afterwards(composed: "ComposedVoice") -> None:
+    """What a user should know of how a voice spoke: what speculation did, if it was asked for, and how much of the
+    probability remotes have told so far.
+    """
+    if composed.speculates:
+        say(str(composed.speculation))
+    for address, seen in composed.seen.items():
+        if seen.positions:
+            say(f"{address} {seen}")

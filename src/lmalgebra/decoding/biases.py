@@ -2,11 +2,12 @@
 
 In this order: 1. the weights that depend on the text; 2. the terms that score every token, such as constraints; 3. the
 likeliest tokens of the formula without the terms that score candidates only; 4. those terms' scores of these tokens,
-and 0 for all others.
+and 0 for all others; 5. what the text shows to posteriors, as soon as what they compare is known.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Asked, Scorer
+
+Evaluate = Callable[[Mapping[Formula, Tensor], Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Text:
 def add_biases(
     loaded: LoadedFormula, plan: Plan, scores: Mapping[Term, Tensor], texts: Sequence[Text]
 ) -> dict[Formula, Tensor]:
-    """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, those of its other terms, and the
-    weights of its rules of steering.
+    """`scores` of the plan's language models, `[all texts' positions, vocabulary]`, those of its other terms, the
+    weights of its rules of steering, and the log-ratios of its evidences.
 
     Raises what the scorers raise.
     """
@@ -53,10 +56,24 @@ def add_biases(
         asked = [Asked(text.states[leaf], text.tokens, text.first) for text in texts]
         found[leaf] = torch.cat(loaded.scorers[leaf].scores(asked))[:, : like.shape[-1]].to(like)
     if plan.ranking is not None:
+        _add_evidence(plan.ranking, found, texts)
         likeliest = _likeliest(plan, plan.ranking, found, texts)
         for leaf in plan.classifiers:
             found[leaf] = _scores_of_candidates(leaf, loaded.scorers[leaf], likeliest, texts, like)
+    _add_evidence(plan, found, texts)
     return found
+
+
+def _add_evidence(plan: Plan, found: dict[Formula, Tensor], texts: Sequence[Text]) -> None:
+    """Add to `found`, for each of the plan's evidences that it lacks, the log-ratios of the texts before each position,
+    `[positions, 1]`."""
+    positions = [position for text in texts for position in text.positions]
+    for evidence in plan.evidences:
+        if evidence not in found:
+            ratios = _where_possible(partial(plan.log_ratios, evidence), found, positions, 0.0)
+            parts = zip(texts, ratios.split([len(text.positions) for text in texts]), strict=True)
+            sums = [text.states[evidence].sums_before(text.tokens, text.first, part) for text, part in parts]
+            found[evidence] = ratios.new_tensor([total for each in sums for total in each])[:, None]
 
 
 def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Formula, Tensor], texts: Sequence[Text]) -> Tensor:
@@ -66,21 +83,31 @@ def _likeliest(plan: Plan, ranking: Plan, scores: Mapping[Formula, Tensor], text
     """
     positions = [position for text in texts for position in text.positions]
     most = max(leaf.description.candidates for leaf in plan.classifiers)  # type: ignore[union-attr]
-    try:
-        logprobs = ranking.logprobs(scores, positions)
-    except DecodingError:  # of one row at least, and the whole formula will say which and why
-        logprobs = torch.stack([_row_or_nothing(ranking, scores, row, at) for row, at in enumerate(positions)])
+    logprobs = _where_possible(ranking.logprobs, scores, positions, float("-inf"))
     values, tokens = logprobs.topk(min(most, logprobs.shape[-1]))
     is_only_one = (logprobs > float("-inf")).sum(-1, keepdim=True) == 1
     tokens[values.isneginf() | is_only_one] = -1
     return tokens
 
 
-def _row_or_nothing(ranking: Plan, scores: Mapping[Formula, Tensor], row: int, position: int) -> Tensor:
+def _where_possible(
+    evaluate: Evaluate, scores: Mapping[Formula, Tensor], positions: Sequence[int], otherwise: float
+) -> Tensor:
+    """What `evaluate` makes of the scores, `[positions, vocabulary]`; `otherwise` in a row that has no token.
+
+    The whole formula will say which row it is and why.
+    """
     try:
-        return ranking.logprobs({leaf: each[row : row + 1] for leaf, each in scores.items()}, [position])[0]
+        return evaluate(scores, positions)
     except DecodingError:
-        return torch.full_like(next(iter(scores.values()))[row], float("-inf"))
+        pass
+    like, rows = next(iter(scores.values())), []
+    for row, position in enumerate(positions):
+        try:
+            rows.append(evaluate({part: each[row : row + 1] for part, each in scores.items()}, [position]))
+        except DecodingError:
+            rows.append(torch.full_like(like[row : row + 1], otherwise))
+    return torch.cat(rows)
 
 
 def _scores_of_candidates(leaf: Term, scorer: Scorer, likeliest: Tensor, texts: Sequence[Text], like: Tensor) -> Tensor:

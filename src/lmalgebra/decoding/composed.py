@@ -94,6 +94,11 @@ class ComposedVoice:
     def __repr__(self) -> str:
         return f"ComposedVoice({str(self.formula)!r})"
 
+    def with_formula(self, formula: Formula) -> "ComposedVoice":
+        """A voice of the same models and settings that speaks by another formula. Raises FormulaError."""
+        described = replace(self.voice, formula=formula)
+        return ComposedVoice(described, self._open_model, self.max_samples, open_scorer=self._open_scorer)
+
     @property
     def is_loaded(self) -> bool:
         """Whether the models are there already."""

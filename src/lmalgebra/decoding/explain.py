@@ -78,17 +78,22 @@ class Explainer:
     def explain(self, messages: Conversation, tokens: Sequence[int], max_new_tokens: int) -> list[Movement]:
         """What moved each of `tokens`, said after `messages`; `max_new_tokens` is as in `read_text`.
 
-        Raises PromptError when they do not fit into a term's context, DecodingError where the formula has no token.
+        Raises PromptError when they do not fit into a term's context, DecodingError where the formula has no token
+        although the text was possible up to there.
         """
+        found: list[Movement] = []
         with closing(read_text(self._loaded, messages, tokens, max_new_tokens)) as blocks:
-            return [movement for block in blocks for movement in self._movements(block)]
+            for block in blocks:
+                found += self._movements(block, any(each.logprob <= LEAST for each in found))
+        return found
 
-    def _movements(self, block: Block) -> list[Movement]:
-        law = self._logprobs(self._plans[frozenset()], block)
+    def _movements(self, block: Block, is_impossible: bool) -> list[Movement]:
+        """What moved the block's tokens; the text `is_impossible` under the formula already before them, or not."""
+        law = self._logprobs(self._plans[frozenset()], block, is_impossible)
         known = {self._plans[frozenset()]: _values(law, block)}
         for plan in self._plans.values():
             if plan not in known:  # one law at a time is in memory
-                known[plan] = _values(self._logprobs(plan, block), block)
+                known[plan] = _values(self._logprobs(plan, block, is_impossible), block)
         values = {terms: known[plan] for terms, plan in self._plans.items()}
         share = shapley if self.method == SHAPLEY else telescoped
         parts = share(values, self.others)
@@ -107,20 +112,24 @@ class Explainer:
             for row, token in enumerate(block.tokens)
         ]
 
-    def _logprobs(self, plan: Plan, block: Block) -> Tensor:
-        """The plan's log-probabilities, `[tokens, vocabulary]`; all -inf where a part of the formula has no token."""
+    def _logprobs(self, plan: Plan, block: Block, is_impossible: bool) -> Tensor:
+        """The plan's log-probabilities, `[tokens, vocabulary]`; all -inf where a part of the formula has no token, and
+        where the whole has none after what it finds impossible. Raises DecodingError where that was possible.
+        """
         try:
             return plan.logprobs(block.scores, block.positions)
         except DecodingError:
-            if plan is self._plans[frozenset(self.others)]:
-                raise
-        found = []
-        for row, position in enumerate(block.positions):
+            found = []
+        may_have_none = is_impossible or plan is not self._plans[frozenset(self.others)]
+        for row, (position, token) in enumerate(zip(block.positions, block.tokens, strict=True)):
             mine = {leaf: score[row : row + 1] for leaf, score in block.scores.items()}
             try:
                 found.append(plan.logprobs(mine, [position]))
             except DecodingError:
+                if not may_have_none:
+                    raise
                 found.append(torch.full_like(mine[self.reference], float("-inf")))
+            may_have_none = may_have_none or bool(found[-1][0, token] <= LEAST)
         return torch.cat(found)
 
 

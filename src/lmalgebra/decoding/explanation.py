@@ -146,7 +146,7 @@ def _explained(loaded: LoadedFormula, explainer: Explainer, moved: Sequence[Move
             each.reference_logprob,
             {term.name: part for term, part in zip(explainer.others, each.parts, strict=True)},
             each.rank,
-            tuple(Alternative(token, names.of(token), probability) for token, probability in each.instead),
+            tuple(Alternative(token, names.of(token), share) for token, share in each.instead if share > 0),
         )
         for each, text in zip(moved, texts, strict=True)
     )

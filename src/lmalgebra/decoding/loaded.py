@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from lmalgebra.algebra import Bias, Formula, ModelTerm, Term
 from lmalgebra.algebra.adapter import Adapter
 from lmalgebra.decoding.context import Conversation, context_tokens
+from lmalgebra.decoding.evidence import Evidence
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.speculation import Speculation
 from lmalgebra.decoding.steering import Steering
@@ -51,14 +52,16 @@ class LoadedFormula:
         self.scorers = {leaf: self._scorer(leaf, open_scorer) for leaf in biases}
         rules = dict.fromkeys((*plan.rules, *(() if draft is None else draft.rules)))
         self.steerings = {rule: Steering(rule, self._scorer(rule.gauge, open_scorer)) for rule in rules}
+        self.evidences = (*plan.evidences, *(() if draft is None else draft.evidences))
         self.speculation = Speculation(plan, draft, speculate, self._groups())
         needed = {*plan.speakers, *self.speculation.leaves}
         self.leaves = tuple(leaf for leaf in self.models if leaf in needed)
 
     def begin_states(self, messages: Conversation, most: int) -> dict[Formula, Any]:
-        """What the terms that are no language models, and the rules of steering, remember of a new text of at most so
-        many tokens."""
-        return {part: each.begin(messages, most) for part, each in self._remembering()}
+        """What the terms that are no language models, the rules of steering and the evidences remember of a new text
+        of at most so many tokens."""
+        states: dict[Formula, Any] = {part: each.begin(messages, most) for part, each in self._remembering()}
+        return states | {evidence: Evidence() for evidence in self.evidences}
 
     def end_states(self, states: Mapping[Formula, Any]) -> None:
         """They forget it."""

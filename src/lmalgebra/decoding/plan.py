@@ -4,6 +4,7 @@ One method per kind of node, as in the table of the algebra (docs/formulas.md). 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from lmalgebra.algebra import (
     Hold,
     Intersection,
     Mix,
+    Posterior,
     Power,
     Probability,
     Scale,
@@ -32,10 +34,20 @@ from lmalgebra.algebra import (
     partial,
     simplify,
 )
-from lmalgebra.distributions import intersection, mixture, plausible, tempered, union
+from lmalgebra.distributions import (
+    intersection,
+    log_posterior,
+    log_ratio,
+    mixture,
+    plausible,
+    tempered,
+    union,
+)
 from lmalgebra.errors import DecodingError, FormulaError
 
 _NOTHING = float("-inf")
+
+Part = TypeVar("Part", bound=Formula)
 
 
 class Plan:
@@ -56,7 +68,9 @@ class Plan:
         self.speakers = tuple(leaf for leaf in self.leaves if leaf not in self.biases)
         self.classifiers = tuple(leaf for leaf in self.biases if _candidates(leaf))
         self.constraints = tuple(leaf for leaf in self.biases if not _candidates(leaf))
-        self.rules = tuple(dict.fromkeys(node.rule for node in _steered(self.simplified)))
+        self.rules = tuple(dict.fromkeys(node.rule for node in _parts_of(self.simplified, Steered)))
+        inner_first = sorted(_parts_of(self.simplified, Posterior), key=lambda node: node.depth)
+        self.evidences = tuple(dict.fromkeys(node.evidence for node in inner_first))
         self.ranking = self._without_classifiers() if self.classifiers else None
 
     def _without_classifiers(self) -> "Plan":
@@ -70,13 +84,22 @@ class Plan:
             )
         return Plan(rest)
 
+    def log_ratios(self, evidence: Posterior, scores: Mapping[Formula, Tensor], positions: Sequence[int]) -> Tensor:
+        """How much likelier each next token is to desired than to undesired, in nats, `[rows, vocabulary]`.
+
+        `scores` and `positions` are as in `logprobs`, `scores` without the evidences that come after this one. Raises
+        DecodingError where desired or undesired has no token.
+        """
+        return _Evaluation(scores, positions).log_ratios(evidence)
+
     def logprobs(self, scores: Mapping[Formula, Tensor], positions: Sequence[int]) -> Tensor:
         """The formula's log-probabilities `[rows, vocabulary]`.
 
         `scores` holds for each leaf its logits or log-probabilities (a bias: its scores), `[rows, vocabulary]`;
-        `positions` says how many tokens each row has generated. For each of the `rules`, by which parts
-        are steered, `scores` holds the weight, `[rows, 1]`. Raises DecodingError, naming the term that is to blame,
-        when every token of a row is forbidden or a score is not a number.
+        `positions` says how many tokens each row has generated. For each of the `rules`, by which parts are steered,
+        `scores` holds the weight, and for each of the `evidences`, by which posteriors judge, the log-ratio of the text
+        before, both `[rows, 1]`. Raises DecodingError, naming the term that is to blame, when every token of a row is
+        forbidden or a score is not a number.
         """
         evaluation = _Evaluation(scores, positions)
         logprobs = evaluation.normalised(self.simplified, evaluation.loose_score)
@@ -85,8 +108,8 @@ class Plan:
         return logprobs
 
 
-def _steered(formula: Formula) -> Iterator[Steered]:
-    """The parts under a weight that depends on the text, each once."""
+def _parts_of(formula: Formula, kind: type[Part]) -> Iterator[Part]:
+    """The parts of one kind, each once."""
     seen: set[Formula] = set()
     waiting = [formula]
     while waiting:
@@ -94,7 +117,7 @@ def _steered(formula: Formula) -> Iterator[Steered]:
         if node not in seen:
             seen.add(node)
             waiting += node.operands
-            if isinstance(node, Steered):
+            if isinstance(node, kind):
                 yield node
 
 
@@ -182,6 +205,14 @@ class _Evaluation:
     def _probability(self, node: Probability) -> Tensor:
         return self.normalised(node.operand).exp()
 
+    def log_ratios(self, node: Posterior) -> Tensor:
+        return log_ratio(self.normalised(node.desired), self.normalised(node.undesired))
+
+    def _posterior(self, node: Posterior) -> Tensor:
+        with_token = log_ratio(self._leaves[node.evidence], -self.log_ratios(node))  # the sum; inf - inf is 0
+        tempering = [node.scale / (position + 1) ** node.length_power for position in self._positions]
+        return log_posterior(with_token, with_token.new_tensor(tempering)[:, None], node.prior)
+
     def _mix(self, node: Mix) -> Tensor:
         return mixture(node.weights, [self.normalised(operand) for operand in node.operands])
 
@@ -211,6 +242,7 @@ _SCORES: dict[type[Formula], Callable[..., Tensor]] = {
     Mix: _Evaluation._mix,
     Power: _Evaluation._power,
     Within: _Evaluation._within,
+    Posterior: _Evaluation._posterior,
 }
 
 

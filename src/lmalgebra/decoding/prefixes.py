@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from lmalgebra.decoding.alike import common_length
 from lmalgebra.decoding.loaded import Home
 from lmalgebra.models.base import Row
 
@@ -57,15 +58,3 @@ def most_alike(rows: Iterable[tuple[Row, Sequence[int]]], context: Sequence[int]
         if shared > best[1]:
             best = row, shared
     return best
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    alike, limit = 0, min(len(first), len(second))
-    while alike < limit:
-        middle = (alike + limit + 1) // 2
-        if first[alike:middle] == second[alike:middle]:
-            alike = middle
-        else:
-            limit = middle - 1
-    return alike

@@ -2,6 +2,7 @@
 
 import json
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -51,12 +52,18 @@ class SamplesFile:
             raise LmalgebraError(
                 f"The output '{path}' cannot be written: {error.strerror}.", "Name a file in a folder you can write to."
             ) from None
-        self.count = self.finished.total()
+        self._written = array("Q")
+        """The length of each new line."""
+
+    @property
+    def count(self) -> int:
+        """How many samples the file holds."""
+        return self.finished.total() + len(self._written)
 
     def add(self, line: str) -> None:
         """Append one line."""
-        self._file.write(f"{line}\n".encode())
-        self.count += 1
+        # Written and noted by one call into C, so that Ctrl-C cannot come between.
+        self._written.extend(map(self._file.write, [f"{line}\n".encode()]))
 
     def close(self) -> None:
         self._file.close()

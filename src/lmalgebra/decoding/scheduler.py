@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import Term
+from lmalgebra.decoding.alike import common_length
 from lmalgebra.decoding.loaded import Home, LoadedFormula
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.decoding.prefixes import SHORTEST, KeptPrefixes, common_length, most_alike
+from lmalgebra.decoding.prefixes import SHORTEST, KeptPrefixes, most_alike
 from lmalgebra.decoding.prompt import Prompt
 from lmalgebra.decoding.request import Event, Refusal, Request, Sample
 from lmalgebra.decoding.sample import GrowingSample

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmalgebra.algebra import Hold, Steered
+from lmalgebra.decoding.alike import common_length
 from lmalgebra.models.base import Asked, Message, Scorer
 
 
@@ -22,12 +23,10 @@ class Course:
 
     def forget_after(self, tokens: Sequence[int]) -> None:
         """Keep only what is true of a text that begins with `tokens`: drafts come and go."""
-        alike = 0
-        while alike < min(len(self.tokens), len(tokens)) and self.tokens[alike] == tokens[alike]:
-            alike += 1
-        kept = min(len(self.weights), alike + 1)
+        listed = list(tokens)
+        kept = common_length(self.tokens, listed) + 1
         del self.weights[kept:], self.sums[kept:]
-        self.tokens = list(tokens)
+        self.tokens = listed
 
 
 class Steering:

@@ -1,6 +1,6 @@
 """Next-token distributions as tensors: combining, truncating, drawing, judging drafts. Shapes: `[rows, vocabulary]`."""
 
-from lmalgebra.distributions.combine import intersection, mixture, plausible, tempered, union
+from lmalgebra.distributions.combine import intersection, log_posterior, log_ratio, mixture, plausible, tempered, union
 from lmalgebra.distributions.draw import draw
 from lmalgebra.distributions.speculate import accept_probability, overlap, residual
 from lmalgebra.distributions.truncate import Truncation, forbid, keep_min_p, keep_top_k, keep_top_p, penalise_repeats
@@ -16,6 +16,8 @@ __all__ = [
     "keep_min_p",
     "keep_top_k",
     "keep_top_p",
+    "log_posterior",
+    "log_ratio",
     "mixture",
     "overlap",
     "penalise_repeats",

@@ -10,6 +10,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from lmalgebra.distributions.truncate import keep_min_p, keep_top_k, keep_top_p
 
@@ -36,6 +37,17 @@ def mixture(weights: Sequence[float], logprobs: Sequence[Tensor]) -> Tensor:
     total = sum(weights)
     parts = [part + math.log(weight / total) for weight, part in zip(weights, logprobs, strict=True) if weight > 0]
     return torch.logsumexp(torch.stack(parts), dim=0)
+
+
+def log_ratio(one: Tensor, two: Tensor) -> Tensor:
+    """log(x / y) of log x and log y; 0 where they are equal, even if both are -inf or both inf."""
+    return torch.where(one == two, torch.zeros_like(one), one - two)
+
+
+def log_posterior(ratio: Tensor, tempering: Tensor, prior: float) -> Tensor:
+    """Log of a class's probability against the other's, which the log-ratio of their likelihoods, times `tempering`,
+    supports, after the probability `prior`, by Bayes' rule (as in Krause et al. 2021, arXiv 2009.06367, equation 3)."""
+    return logsigmoid(tempering * ratio + math.log(prior / (1 - prior)))
 
 
 def plausible(logprobs: Tensor, top_k: int | None, top_p: float | None, min_p: float | None) -> Tensor:

@@ -38,6 +38,7 @@ class Diversity(Measure):
             lower_is_better=True,
         )
         quantities["words"] = mean_of([sum(map(len, texts)) / len(texts) if texts else None for texts in words])
+        advance(len(answers.flat))
         return Measured(quantities)
 
 

@@ -19,13 +19,12 @@ from lmalgebra.algebra import GenerationSettings
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
+from lmalgebra.evaluation.cost import costs
 from lmalgebra.evaluation.identity import Identity, identity_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
+from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite
-
-FORMAT = 1
-"""Raised when result files change."""
 
 PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")
 
@@ -48,7 +47,11 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be evaluated, and how. `settings` are those of generation that replace the suite's."""
+    """What is to be evaluated, and how.
+
+    `settings` are those of generation that replace the suite's; `times` asks for what a token costs, too, which is
+    never twice the same.
+    """
 
     suite: Suite
     prompts: PromptSet
@@ -56,6 +59,7 @@ class Work:
     cache: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     progress: Progress = unheard
+    times: bool = False
 
 
 def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
@@ -71,6 +75,9 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
+    if work.times:
+        cost = _costs(voices, work)
+        found = [about | cost.get(about["name"], {}) for about in found]
     return _head(work) | {"voices": found, "agreement": _agreement(scores)}
 
 
@@ -137,6 +144,13 @@ def told(measured: Mapping[str, Measured]) -> dict[str, Any]:
         },
         "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
     }
+
+
+def _costs(voices: Sequence[Evaluated], work: Work) -> dict[str, dict[str, Any]]:
+    speaking = {voice.name: voice.voice for voice in voices if isinstance(voice.voice, ComposedVoice)}
+    settings = GenerationSettings().replace(**{**work.suite.settings, **work.settings})
+    found = costs(speaking, [item.prompt for item in work.prompts.items], settings)
+    return {name: {"cost": cost} for name, cost in found.items()}
 
 
 def _measured(measure: Measure, name: str, answers: Answers, progress: Progress) -> Measured:

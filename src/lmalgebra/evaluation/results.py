@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.evaluate import FORMAT
+
+FORMAT = 1
+"""Raised when result files change."""
 
 
-def write_result(result: dict[str, Any], path: Path) -> None:
-    """Write a result file: to a new one beside it, which then takes its place. Raises EvaluationError."""
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a file of JSON: to a new one beside it, which then takes its place. Raises EvaluationError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        beside.write_text(_compact(json.dumps(result, indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
+        beside.write_text(_compact(json.dumps(content, indent=1, ensure_ascii=False)) + "\n", encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)
@@ -31,7 +33,7 @@ def read_result(path: Path) -> dict[str, Any]:
         raise EvaluationError(f"There is no result '{path}'.", "Make one with lmalgebra evaluate.") from None
     except (OSError, ValueError) as error:
         raise EvaluationError(f"'{path}' is no result: {error}.", "Name what lmalgebra evaluate wrote.") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "voices" not in found:
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("voices"), list):
         raise EvaluationError(
             f"'{path}' is no result of this version of evaluation.", "Name what lmalgebra evaluate wrote."
         )

@@ -19,7 +19,7 @@ UTILITY = "utility"
 OF_TASKS = ("tasks", "limit", "shots", "tasks_from")
 """Settings of that suite alone."""
 
-OF_PROMPTS = ("prompts", "count", "draw", "judges", "fluency", *GENERATION)
+OF_PROMPTS = ("prompts", "count", "draw", "judges", "fluency", "times", *GENERATION)
 """Settings of all other suites."""
 
 
@@ -30,7 +30,8 @@ class EvaluationSettings:
     `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
     over the terms of the only voice file, each a voice. `prompts` is a file or `hub:` data set, of which `count` are
     drawn by `draw`. `judges` are as in `judges`; `fluency` is the model of perplexities ("none": none). What is
-    generated and judged is kept in `cache`; `batch` samples are said at once. Results go to `output`.
+    generated and judged is kept in `cache`; `batch` samples are said at once; `times` asks what a token costs. Results
+    go to `output`.
 
     The suite `utility` has `tasks` instead of prompts, over the first `limit` documents of each, after `shots`
     examples, with data from the folder `tasks_from` or a hub.
@@ -53,6 +54,7 @@ class EvaluationSettings:
     output: str = "evaluation.json"
     cache: str = ""
     batch: int = 64
+    times: bool = False
     tasks: tuple[str, ...] = ()
     limit: int | None = None
     shots: int | None = None

@@ -85,7 +85,7 @@ SUITES = {
 def suite_of(name: str) -> Suite:
     """The suite of that name. Raises EvaluationError with the names there are."""
     if name not in SUITES:
-        known = (*SUITES, UTILITY)
+        known = [each for each in (*SUITES, UTILITY) if each != name]  # which has no prompts, wherever they are wanted
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Suites: {', '.join(known)}."
         raise EvaluationError(f"There is no suite '{name}'.", hint)

@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lmalgebra.evaluation.blocks import Table, markdown_block
+
 
 def table(result: Mapping[str, Any]) -> str:
     """The values with their intervals, as Markdown."""
     columns = columns_of(result)
-    lines = ["| voice | " + " | ".join(f"{key} ({measure})" for measure, key in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for voice in result["voices"]:
-        cells = [cell(voice["metrics"].get(measure, {}).get(key)) for measure, key in columns]
-        lines.append(f"| {voice['name']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [voice["name"], *(cell(voice["metrics"].get(measure, {}).get(key)) for measure, key in columns)]
+        for voice in result["voices"]
+    ]
+    return markdown_block(Table(["voice", *(f"{key} ({measure})" for measure, key in columns)], rows))
 
 
 def columns_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -22,13 +23,15 @@ def columns_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def cell(value: Any) -> str:
-    """A quantity with its interval, or a number."""
+    """A quantity with its interval, if it has one, or a number."""
     if value is None:
         return ""
     if not isinstance(value, Mapping):
         return short(value)
     if value["value"] is None:
         return "none"
+    if value["low"] is None:
+        return short(value["value"])
     return f"{short(value['value'])} ({short(value['low'])} to {short(value['high'])})"
 
 

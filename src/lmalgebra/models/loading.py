@@ -190,9 +190,9 @@ def load_parts(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except _LOAD_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise ModelError(
-            f"The model '{source}' cannot be loaded: {reason}",
+            f"The model '{source}' cannot be loaded: {reason}.",
             "Check the name, the network, and that the files of the weights are whole.",
         ) from error
     missing = sorted(report.get("missing_keys", ()))
@@ -205,6 +205,11 @@ def load_parts(
         raise ModelError(
             f"The weights of '{source}' are incomplete: {len(missing)} tensors are missing, such as {missing[0]}.",
             "Fetch or save them again.",
+        )
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):  # what Transformers makes of no files
+        raise ModelError(
+            f"'{source}' has no tokenizer: no token of it says anything.",
+            "Save the tokenizer there, too, with its save_pretrained.",
         )
     return model.to(device), tokenizer
 

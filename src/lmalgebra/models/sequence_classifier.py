@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from lmalgebra.errors import ModelError
-from lmalgebra.models import loading
+from lmalgebra.models import catalog, loading
+from lmalgebra.models.engines import is_place
 from lmalgebra.models.labels import Labels, labels_of
 from lmalgebra.models.remembered import Remembered
 from lmalgebra.models.store import silent
@@ -122,6 +123,7 @@ def load_classifier(
     """
     place = torch.device(loading.choose_device(device))
     kind = loading.choose_dtype(dtype, place)
+    _require_place(source)
     folder = loading.resolve(source, report)
     report(f"Loading the classifier {source} ({str(kind)[6:]} on {place.type}) ...")
     with loading.quiet():
@@ -133,6 +135,16 @@ def load_classifier(
         )
     tokenizer.truncation_side, tokenizer.padding_side = "left", "right"
     return SequenceClassifier(model, tokenizer, source, _temperature(Path(folder)))
+
+
+def _require_place(source: str) -> None:
+    """Raises ModelError for what can be no hub id, and is not there."""
+    is_there = Path(source).expanduser().exists() or source in catalog.names()
+    if not is_there and (is_place(source) or "/" not in source):
+        raise ModelError(
+            f"There is no classifier at '{source}'.",
+            "Give a folder, as `lmalgebra train classifier` or save_pretrained makes it, or a hub id.",
+        )
 
 
 def _temperature(folder: Path) -> float:

@@ -47,18 +47,24 @@ class Recipe:
         return self.make(**{part: Term(part) for part in self.parts})
 
     def build(self, values: Mapping[str, Any]) -> Formula:
-        """The formula of `values` by the names of parts and parameters.
+        """The formula of `values` by the names of parts and parameters. Raises FormulaError as `checked`, and for a
+        part that is missing.
+        """
+        given = self.checked(values)
+        missing = [part for part in self.parts if part not in given]
+        if missing:
+            raise FormulaError(f"The recipe {self.name} lacks `{missing[0]}`.", f"It takes: {self.described}.")
+        return self.make(**given)
 
-        Raises FormulaError for a name that is neither, a part that is missing, and a value of the wrong kind.
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values`, whole numbers as such. Raises FormulaError for a name that is neither a part nor a parameter, and a
+        value of the wrong kind.
         """
         for key in values:
             if key not in (*self.parts, *self.parameters):
                 hint = _closest(key, (*self.parts, *self.parameters)) + f"It takes: {self.described}."
                 raise FormulaError(f"The recipe {self.name} has no '{key}'.", hint)
-        missing = [part for part in self.parts if part not in values]
-        if missing:
-            raise FormulaError(f"The recipe {self.name} lacks `{missing[0]}`.", f"It takes: {self.described}.")
-        return self.make(**{key: self._value(key, value) for key, value in values.items()})
+        return {key: self._value(key, value) for key, value in values.items()}
 
     @property
     def described(self) -> str:
@@ -68,11 +74,11 @@ class Recipe:
     def _value(self, key: str, value: Any) -> Any:
         is_part = key in self.parts
         formulas = value if key in self.several and isinstance(value, list | tuple) else [value]
-        if is_part != all(isinstance(each, Formula) for each in formulas):
-            expected = "a formula" if is_part else "a number"
+        counts = isinstance(self.parameters.get(key), int)
+        if is_part != all(isinstance(each, Formula) for each in formulas) or (counts and not _is_whole(value)):
+            expected = "a formula" if is_part else "a whole number" if counts else "a number"
             raise FormulaError(f"`{key}` of the recipe {self.name} is not {expected}.", f"It takes: {self.described}.")
-        is_whole = isinstance(self.parameters.get(key), int) and isinstance(value, float) and value.is_integer()
-        return int(value) if is_whole else value
+        return int(value) if counts else value
 
     def _arguments(self) -> list[tuple[str, Any]]:
         return [(each.name, each.default) for each in inspect.signature(self.make).parameters.values()]
@@ -85,6 +91,10 @@ def recipe(name: str) -> Recipe:
         hint = _closest(name, RECIPES) + f"Recipes: {', '.join(RECIPES)}."
         raise FormulaError(f"There is no recipe '{name}'.", hint)
     return found
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float) and float(value).is_integer()
 
 
 def _closest(name: str, known: Iterable[str]) -> str:
@@ -106,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             methods.self_debias, "Self-Debiasing", "Schick et al., TACL 2021, arXiv 2103.00453", several=("biased",)
         ),
-        Recipe(methods.gedi, "GeDi, token by token", "Krause et al., Findings of EMNLP 2021, arXiv 2009.06367"),
+        Recipe(methods.gedi, "GeDi", "Krause et al., Findings of EMNLP 2021, arXiv 2009.06367"),
         Recipe(methods.contrastive, "contrastive decoding", "Li et al., ACL 2023, arXiv 2210.15097"),
         Recipe(methods.proxy_tuning, "proxy-tuning", "Liu et al., COLM 2024, arXiv 2401.08565"),
         Recipe(methods.context_aware, "context-aware decoding", "Shi et al., NAACL 2024, arXiv 2305.14739"),

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from lmalgebra.algebra.bias import Bias
-from lmalgebra.algebra.build import intersection, mix, power, probability, tilt, union, within
+from lmalgebra.algebra.build import intersection, posterior, power, probability, tilt, union, within
 from lmalgebra.algebra.formula import Formula
-from lmalgebra.algebra.weights import Weight, as_number, shown
+from lmalgebra.algebra.weights import Schedule, Weight, as_number, shown
 from lmalgebra.errors import FormulaError
 
 Several: TypeAlias = Formula | Sequence[Formula]
@@ -65,15 +65,22 @@ def self_debias(base: Formula, biased: Several, decay: Weight = 50.0, floor: flo
     return base + (union(math.log(least), factor) if least else factor)
 
 
-def gedi(base: Formula, desired: Formula, undesired: Formula, omega: Weight = 30.0) -> Formula:
-    """GeDi, token by token: weigh each token by the probability that the desired class, and not the other, says it.
+def gedi(
+    base: Formula,
+    desired: Formula,
+    undesired: Formula,
+    omega: Weight = 30.0,
+    scale: float = 1.0,
+    prior: float = 0.5,
+) -> Formula:
+    """GeDi: weigh each token by the probability that the desired class, and not the other, says the text with it.
 
     Krause et al., Findings of EMNLP 2021, arXiv 2009.06367: p(x) P(desired | text and x)^omega, by Bayes' rule over two
-    class-conditional language models; omega 30 is the paper's. It judges the whole text so far, by log-probabilities
-    added up and divided by the length; a formula sees one token, so here P judges the next token alone. The two agree
-    on the first token, where the paper's learned scale is 1 and its prior even.
+    class-conditional language models whose likelihoods have the exponent scale / length; omega 30 is the paper's. It
+    learns `scale` and `prior` together with the class-conditional model. It also drops tokens of a low posterior, which
+    is not part of this formula.
     """
-    return base + omega * (tilt(desired) - tilt(mix(desired, undesired)))
+    return base + omega * posterior(desired, undesired, scale=scale, prior=prior)
 
 
 def contrastive(expert: Formula, amateur: Formula, alpha: float = 0.1, temperature: float = 1.0) -> Formula:
@@ -83,6 +90,8 @@ def contrastive(expert: Formula, amateur: Formula, alpha: float = 0.1, temperatu
     likely as the expert's likeliest; alpha 0.1 is the paper's. `temperature` is the amateur's; the authors also use
     0.5. The paper searches for the best text (greedy: temperature=0 of the voice); this is its score as a distribution.
     """
+    if not 0 <= as_number(alpha, "alpha of contrastive decoding") <= 1:
+        raise FormulaError(f"alpha={shown(alpha)} of contrastive decoding is not from 0 to 1.", "Write alpha=0.1.")
     cooled = amateur if temperature == 1 else power(amateur, 1 / _positive(temperature))
     return expert - tilt(cooled) + within(expert, min_p=alpha)
 
@@ -126,6 +135,11 @@ def union_detox(base: Formula, toxic: Formula, strength: Weight = 0.96) -> Formu
 
     Dekoninck et al., ICLR 2024, arXiv 2311.14479: M - 0.96 union(M_toxic, M), with the paper's weight; it is below 1.
     """
+    if not isinstance(strength, Schedule) and as_number(strength, "strength of the union") >= 1:
+        raise FormulaError(
+            f"strength={shown(strength)} of the union is not below 1, so it takes away all that the base says.",
+            "Write strength=0.96.",
+        )
     return base - strength * union(toxic, base)
 
 

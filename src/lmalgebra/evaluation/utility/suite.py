@@ -13,7 +13,6 @@ from typing import Any
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.evaluation.evaluate import (
-    FORMAT,
     PACKAGES,
     Evaluated,
     Progress,
@@ -26,6 +25,7 @@ from lmalgebra.evaluation.evaluate import (
 from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.measures import Measured
 from lmalgebra.evaluation.prompts import digest
+from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.evaluation.statistics import Quantity, mean_of
 
