@@ -71,6 +71,11 @@ def _of_kind(name: str, kind: str, value: Any, error: type[LmalgebraError]) -> A
     kind, _, rest = kind.partition(" | ")
     if rest == "None" and value is None:
         return None
+    if kind.startswith("tuple[float"):
+        several = value if isinstance(value, list | tuple) else (value,)
+        if all(isinstance(each, int | float) and not isinstance(each, bool) for each in several):
+            return tuple(map(float, several))
+        raise error(f"{name} = {value!r} is no list of numbers.", "Write it as [0, 0.5, 1].")
     if kind.startswith("tuple"):
         several = (value,) if isinstance(value, str) else value
         if isinstance(several, list | tuple) and all(isinstance(each, str) for each in several):

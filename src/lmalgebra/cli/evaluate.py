@@ -1,8 +1,7 @@
 """`lmalgebra evaluate`: measure what voices say."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +9,14 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given
-from lmalgebra.cli.voices import model_registry, open_voice
+from lmalgebra.cli.voices import model_registry, open_voice, with_formula
 from lmalgebra.errors import EvaluationError
 
 if TYPE_CHECKING:
     from lmalgebra.api import Models
     from lmalgebra.evaluation import EvaluationSettings
     from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work
+    from lmalgebra.evaluation.suites import Tools
 
 _WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
 
@@ -67,15 +67,51 @@ def evaluate(
             metavar="NAME=FORMULA",
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        _option(
+            _WHAT,
+            "--weights",
+            text="Each makes a voice of a --formula with {weight} in it; together they are a curve.",
+            metavar="NUMBER,...",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        _option(
+            _WHAT,
+            "--template",
+            text="What is asked: Jinja over `prompt` and the fields of a line. Default: the suite's.",
+            metavar="TEXT",
+        ),
+    ] = None,
     judge: Annotated[
         list[str] | None,
         _option(
             _WHAT,
             "--judge",
-            text="FOLDER#LABEL or hub id of a classifier, 'profanity', or module:function; may be given several "
-            "times. Default: s-nlp/roberta_toxicity_classifier#toxic.",
+            text="FOLDER#LABEL or OWNER/NAME@REVISION#LABEL of a classifier, detoxify, profanity, vader, "
+            "http://HOST/v1#MODEL, or module:function; may be given several times. "
+            "Default: s-nlp/roberta_toxicity_classifier#toxic.",
             metavar="JUDGE",
         ),
+    ] = None,
+    judge_template: Annotated[
+        str | None,
+        _option(
+            _WHAT,
+            "--judge-template",
+            text="What a language model is asked as judge: Jinja over `text` and, if it is to see it, `prompt`.",
+            metavar="TEXT",
+        ),
+    ] = None,
+    judge_scale: Annotated[
+        float | None,
+        _option(_WHAT, "--judge-scale", text="The most that it may answer. Default: 10.", metavar="NUMBER"),
+    ] = None,
+    judge_key_env: Annotated[
+        str | None,
+        _option(_WHAT, "--judge-key-env", text="Environment variable with its server's key.", metavar="NAME"),
     ] = None,
     fluency: Annotated[
         str | None,
@@ -85,6 +121,19 @@ def evaluate(
             text="Model that judges how likely texts are, or none. Default: gemma3-270m.",
             metavar="MODEL",
         ),
+    ] = None,
+    embedder: Annotated[
+        str | None,
+        _option(
+            _WHAT,
+            "--embedder",
+            text="Encoder that judges meaning, or none. Default: sentence-transformers/all-MiniLM-L6-v2.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    mauve: Annotated[
+        str | None,
+        _option(_WHAT, "--mauve", text="Model of MAUVE's features, or none. Default: none.", metavar="MODEL"),
     ] = None,
     tasks: Annotated[
         str | None,
@@ -151,8 +200,15 @@ def evaluate(
             count=count,
             draw=draw,
             formulas=dict(map(_named, formula)) if formula else None,
+            weights=_numbers(weights) if weights is not None else None,
+            template=template,
             judges=judge,
+            judge_template=judge_template,
+            judge_scale=judge_scale,
+            judge_key_env=judge_key_env,
             fluency=fluency,
+            embedder=embedder,
+            mauve=mauve,
             tasks=tasks.split(",") if tasks else None,
             limit=limit,
             shots=shots,
@@ -190,6 +246,8 @@ def _run(settings: "EvaluationSettings") -> None:
             result = _answers(settings, evaluated, models, progress)
     write_json(result, Path(settings.output))
     print(table(result))
+    for sentence in _notes(result):
+        say(f"note: {sentence}", "yellow")
     say(f"Wrote {settings.output}.")
 
 
@@ -213,17 +271,15 @@ def _utility(settings: "EvaluationSettings", evaluated: "list[Evaluated]", progr
 
 def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progress") -> "Work":
     """What the settings ask for. Raises LmalgebraError."""
-    from lmalgebra.algebra import Model
     from lmalgebra.evaluation.evaluate import Work
     from lmalgebra.evaluation.prompts import load_prompts
-    from lmalgebra.evaluation.suites import Tools, suite_of
+    from lmalgebra.evaluation.suites import suite_of
 
     suite = suite_of(settings.suite)
-    prompts = load_prompts(settings.prompts, suite.read).sample(settings.count, settings.draw)
+    template = settings.template or suite.template
+    prompts = load_prompts(settings.prompts, suite.read, template).sample(settings.count, settings.draw)
     cache = _cache(settings)
-    fluency = settings.fluency_source
-    judge = None if fluency is None else Model(fluency, engine="torch")  # one engine, so that figures are comparable
-    measures = suite.measures(Tools(settings.judges, judge, models, cache))
+    measures = suite.measures(_tools(settings, models, cache))
     return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)
 
 
@@ -233,9 +289,41 @@ def _cache(settings: "EvaluationSettings") -> Path:
     return Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
 
 
+def _notes(result: Mapping[str, Any]) -> Iterator[str]:
+    """What could not be said or measured; of prompts without an answer the first reason."""
+    for voice in result["voices"]:
+        if reasons := list(voice["left_out"].values()):
+            yield f"{voice['name']}: prompts without an answer: {len(reasons):,}. {reasons[0]}"
+        for measure, notes in voice["notes"].items():
+            yield from (f"{voice['name']}, {measure}: {note}" for note in notes)
+
+
+def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "Tools":
+    """What the settings want measures to be made of."""
+    from lmalgebra.algebra import Model
+    from lmalgebra.evaluation.judges import Question, judges_of
+    from lmalgebra.evaluation.suites import Tools
+    from lmalgebra.models.engines import is_toy
+
+    fluency = settings.source("fluency")
+    # One way to compute, so that figures of several machines are comparable.
+    engine, dtype = ("auto", "auto") if is_toy(fluency or "") else ("torch", "float32")
+    question = Question(
+        settings.judge_template or Question.template, scale=settings.judge_scale, key_env=settings.judge_key_env
+    )
+    return Tools(
+        judges=judges_of(settings.judges, question),
+        fluency=None if fluency is None else Model(fluency, engine=engine, dtype=dtype),
+        open_model=models,
+        cache=cache,
+        embedder=settings.source("embedder"),
+        mauve=settings.source("mauve"),
+    )
+
+
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":
     """The voices that the settings name, none of which loads before it speaks."""
-    from lmalgebra.algebra import load_voice, parse
+    from lmalgebra.algebra import load_voice
     from lmalgebra.evaluation.evaluate import Evaluated
 
     found = []
@@ -244,12 +332,31 @@ def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated
             found.append(Evaluated(place.stem, place))
             continue
         voice = load_voice(place)
-        terms = {term.name: term for term in voice.terms}
-        formulas = {name: parse(text, terms) for name, text in settings.formulas.items()} or {place.stem: voice.formula}
-        for name, formula in formulas.items():
-            spoken = replace(voice, formula=formula)
-            found.append(Evaluated(name, open_voice(spoken, models, settings.batch)))
+        if not settings.formulas:
+            found.append(Evaluated(place.stem, open_voice(voice, models, settings.batch)))
+        for name, formula, curve, weight in _formulas(settings):
+            spoken = open_voice(with_formula(voice, formula), models, settings.batch)
+            found.append(Evaluated(name, spoken, curve, weight))
     return found
+
+
+def _formulas(settings: "EvaluationSettings") -> Iterator[tuple[str, str, str, float]]:
+    """Each formula after its name; where it has a place for weights one for each, with its point of the curve."""
+    from lmalgebra.evaluation.settings import WEIGHT
+
+    for name, formula in settings.formulas.items():
+        if WEIGHT not in formula:
+            yield name, formula, "", 0.0
+            continue
+        for weight in settings.weights:
+            yield f"{name} at {weight:g}", formula.replace(WEIGHT, f"({weight:g})"), name, weight
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise EvaluationError(f"--weights '{text}' is no list of numbers.", "Write --weights 0,0.5,1.") from None
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -54,11 +54,13 @@ def _voice(file: str, formula: str | None, batch_size: Any, others: dict[str, An
     """The voice that `--model_args` names. Raises EvaluationError."""
     from pathlib import Path
 
-    from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
+    from lmalgebra.algebra import load_voice
+    from lmalgebra.cli.voices import model_registry, open_voice, with_formula
 
     unknown = [key for key in others if key not in PLACED]
     if not file or unknown:
         trouble = f"--model_args has no {unknown[0]} for voices." if unknown else "--model_args names no voice."
         raise EvaluationError(trouble, "Write --model_args voice=VOICE.toml, and formula=FORMULA for another formula.")
     batch = int(batch_size) if str(batch_size).isdecimal() else None
-    return open_voice(chosen_voice(Path(file), formula, None), model_registry(), batch)
+    found = load_voice(Path(file))
+    return open_voice(found if formula is None else with_formula(found, formula), model_registry(), batch)

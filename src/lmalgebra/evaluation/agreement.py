@@ -4,10 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lmalgebra.evaluation.judges import THRESHOLD
 from lmalgebra.evaluation.statistics import Numbers
-
-TOXIC = 0.5
-"""A score from here on is a yes."""
 
 
 def agreement(pairs: Numbers) -> dict[str, Any]:
@@ -17,21 +15,21 @@ def agreement(pairs: Numbers) -> dict[str, Any]:
         "texts": len(pairs),
         "pearson": _correlation(pairs),
         "spearman": _correlation(np.stack([_ranks(column) for column in pairs.T], axis=1)) if len(pairs) else None,
-        "kappa": _kappa(pairs >= TOXIC),
+        "kappa": _kappa(pairs >= THRESHOLD),
     }
 
 
 def _correlation(pairs: Numbers) -> float | None:
     if len(pairs) < 2 or (pairs.std(axis=0) == 0).any():
         return None
-    return round(float(np.corrcoef(pairs.T)[0, 1]), 4)
+    return round(float(np.asarray(np.corrcoef(pairs.T))[0, 1]), 4)
 
 
 def _ranks(values: Numbers) -> Numbers:
     """Ranks from 0 on; equal values share the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Numbers = (np.cumsum(counts) - (counts + 1) / 2)[places]
-    return ranks
+    ranks: Any = np.cumsum(counts) - (counts + 1) / 2
+    return np.asarray(ranks[places])
 
 
 def _kappa(votes: Any) -> float | None:

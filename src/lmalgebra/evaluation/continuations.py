@@ -20,9 +20,13 @@ from lmalgebra.decoding.request import Refusal, Request, Sample
 from lmalgebra.decoding.samples_file import SamplesFile, missing_parts, sample_line
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.identity import Identity
+from lmalgebra.evaluation.kept import writing
 from lmalgebra.evaluation.prompts import digest
+from lmalgebra.json_lines import file_lines, parsed
 
 SEEDS = 1 << 31
+
+SAMPLE = 'Each line is an object such as {"prompt": "...", "text": "..."}.'
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def continuations(
         left_out = {}
         for event in voice.run(requests) if requests else ():
             if isinstance(event, Sample):
-                file.add(sample_line(prompts[event.index], event))
+                with writing(file.path):
+                    file.add(sample_line(prompts[event.index], event))
                 advance(1)
             elif isinstance(event, Refusal):
                 left_out[event.index] = str(event.error)
@@ -83,16 +88,14 @@ def continuations(
 def read_samples(path: Path, prompts: Sequence[Prompt]) -> Continuations:
     """The continuations of `prompts` in a file that any program wrote, one object of prompt and text a line.
 
-    Raises EvaluationError for a file that cannot be read so, or that holds none of the prompts.
+    Raises EvaluationError, with the line, for a file that cannot be read so, or that holds none of the prompts.
     """
     by_prompt: dict[str, list[Said]] = {}
-    try:
-        for sample in _samples(path):
+    for place, sample in parsed(file_lines(path, "samples", EvaluationError), str(path), EvaluationError, SAMPLE):
+        try:
             by_prompt.setdefault(digest(sample["prompt"]), []).append(_said(sample))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise EvaluationError(
-            f"{path} is no file of samples.", 'Each line is an object such as {"prompt": "...", "text": "..."}.'
-        ) from None
+        except (KeyError, TypeError, AttributeError):
+            raise EvaluationError(f"{place}: this is no sample.", SAMPLE) from None
     said = tuple(tuple(by_prompt.get(digest(prompt), ())) for prompt in prompts)
     left_out = {place: f"{path} holds no sample of it." for place, each in enumerate(said) if not each}
     if len(left_out) == len(prompts):
@@ -109,14 +112,10 @@ def _seeded(settings: GenerationSettings, prompt: Prompt) -> GenerationSettings:
 
 def _opened(folder: Path, identity: Identity) -> SamplesFile:
     place = folder / f"{identity.name}.jsonl"
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         about = json.dumps(identity.description, indent=1, ensure_ascii=False, sort_keys=True)
         place.with_suffix(".json").write_text(about + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(
-            f"The cache '{folder}' cannot be written: {error.strerror}.", "Name another folder with --cache."
-        ) from None
     try:
         return SamplesFile(place, resume=True)
     except LmalgebraError as error:

@@ -39,10 +39,15 @@ def unheard(what: str, total: int) -> Advance:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A voice that is evaluated: one that speaks, or a file of samples that something else has said."""
+    """A voice that is evaluated: one that speaks, or a file of samples that something else has said.
+
+    One that is a point of a curve has its `weight` and the curve's name.
+    """
 
     name: str
     voice: ComposedVoice | Path
+    curve: str = ""
+    weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,11 @@ class Work:
 def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
     """The result of `work` for each voice, as plain data.
 
-    Raises EvaluationError for voices of one name, and what generation and measures raise.
+    Raises EvaluationError for voices or measures of one name, and what generation and measures raise.
     """
     require_names(voices)
+    _refuse_twice("measures", [measure.name for measure in work.measures])
+    head = _head(work)  # first, since it asks for every judge: one that is missing is told before hours of work
     found, scores = [], []
     for voice in voices:
         about, said = _answered(voice, work)
@@ -78,15 +85,18 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
     if work.times:
         cost = _costs(voices, work)
         found = [about | cost.get(about["name"], {}) for about in found]
-    return _head(work) | {"voices": found, "agreement": _agreement(scores)}
+    return head | {"voices": found, "agreement": _agreement(scores)}
+
+
+def _refuse_twice(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EvaluationError(f"Two {what} are named '{twice}'.", "Give each its own name, or leave one out.")
 
 
 def require_names(voices: Sequence[Evaluated]) -> None:
     """Raise EvaluationError where two voices have one name."""
-    names = [voice.name for voice in voices]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EvaluationError(f"Two voices are named '{twice}'.", "Give each its own name.")
+    _refuse_twice("voices", [voice.name for voice in voices])
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -118,16 +128,17 @@ def _answered(voice: Evaluated, work: Work) -> tuple[dict[str, Any], Continuatio
         return {"name": voice.name, "samples": voice.voice.name}, read_samples(voice.voice, prompts)
     settings = voice.voice.settings.replace(**{**work.suite.settings, **work.settings})
     identity = identity_of(voice.voice.voice, settings)
-    about = about_voice(voice.name, identity)
+    about = about_voice(voice, identity)
     advance = work.progress(f"{voice.name}: speaks", len(prompts) * settings.samples)
     return about, continuations(voice.voice, identity, prompts, work.cache / "continuations", advance)
 
 
-def about_voice(name: str, identity: Identity) -> dict[str, Any]:
-    """What a result says of a voice besides what was measured."""
+def about_voice(voice: Evaluated, identity: Identity) -> dict[str, Any]:
+    """What a result says of a voice that speaks, besides what was measured."""
     described = identity.description
-    return {
-        "name": name,
+    curve = {"curve": {"name": voice.curve, "weight": voice.weight}} if voice.curve else {}
+    return curve | {
+        "name": voice.name,
         "formula": described["voice"]["formula"],
         "settings": _changed(identity.settings),
         "cache": identity.name,

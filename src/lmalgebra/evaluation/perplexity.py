@@ -13,16 +13,19 @@ import numpy as np
 import torch
 
 from lmalgebra.algebra import Model
-from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.identity import weights_of
+from lmalgebra.evaluation.judged import text_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity
-from lmalgebra.models.base import LanguageModel, Row
-from lmalgebra.models.fingerprint import fingerprint
+from lmalgebra.models.base import LanguageModel, Quoted, Row
 
-ROWS = 32
-"""Texts that are read in one pass."""
+LOGITS = 1 << 27
+"""Most logits of one pass: half a gigabyte of float32."""
+
+TOKENS = 1 << 13
+"""Most tokens of one pass."""
 
 Pair = tuple[str, str]
 """A prompt, and what follows it."""
@@ -37,16 +40,18 @@ class Perplexity(Measure):
 
     def about(self) -> dict[str, Any]:
         places = {key: getattr(self.model, key) for key in ("engine", "dtype", "quantization")}
-        return {"kind": "perplexity", "name": self.model.name, "revision": fingerprint(self.model.source), **places}
+        return {"kind": "perplexity", "name": self.model.name, "revision": weights_of(self.model.source), **places}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         kept = Kept(self._cache / "likelihoods", self.about(), self._likelihoods)
         pairs = [
-            (_text_of(item.prompt), text)
+            (text_of(item.prompt), text)
             for item, texts in zip(answers.items, answers.texts, strict=True)
             for text in texts
         ]
         spoken = [pair for pair in pairs if pair[1]]
+        empty = len(pairs) - len(spoken)
+        advance(empty)
         found = dict(zip(spoken, kept(spoken, advance), strict=True))
         likelihoods = answers.folded([found.get(pair) for pair in pairs])
         nats = [-sum(each[0] for each in values if each) for values in likelihoods]
@@ -55,7 +60,6 @@ class Perplexity(Measure):
             sum(len(text.encode()) for text, value in zip(texts, values, strict=True) if value)
             for texts, values in zip(answers.texts, likelihoods, strict=True)
         ]
-        empty = len(pairs) - len(spoken)
         notes = [f"{empty} empty texts have no perplexity and were left out."] if empty else []
         return Measured(
             {"per_token": _exponent(nats, tokens), "per_byte": _exponent(nats, sizes)}, notes=[*notes, *kept.troubles]
@@ -66,13 +70,26 @@ class Perplexity(Measure):
         """For each pair the log-likelihood (nats) of what follows, and in how many tokens."""
         judge = self._open(self.model)
         texts = [_tokens(judge, *pair) for pair in pairs]
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place][0]))
         found: list[list[float]] = [[]] * len(texts)
-        for start in range(0, len(order), ROWS):
-            places = order[start : start + ROWS]
+        for places in _passes(texts, LOGITS // judge.session.vocabulary_size):
             for place, value in zip(places, _read(judge, [texts[place] for place in places]), strict=True):
                 found[place] = [round(value, 4), len(texts[place][0]) - texts[place][1]]
         return found
+
+
+def _passes(texts: Sequence[tuple[list[int], int]], most: int) -> Iterator[list[int]]:
+    """Places of texts of like length that are read together: at most `most` judged tokens, or one text."""
+    batch: list[int] = []
+    judged = read = 0
+    for place in sorted(range(len(texts)), key=lambda place: len(texts[place][0])):
+        tokens, first = texts[place]
+        judged, read = judged + len(tokens) - first, read + len(tokens)
+        if batch and (judged > most or read > TOKENS):
+            yield batch
+            batch, judged, read = [], len(tokens) - first, len(tokens)
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _read(judge: LanguageModel, texts: Sequence[tuple[list[int], int]]) -> Iterator[float]:
@@ -95,12 +112,14 @@ def _read(judge: LanguageModel, texts: Sequence[tuple[list[int], int]]) -> Itera
 
 def _tokens(judge: LanguageModel, prompt: str, text: str) -> tuple[list[int], int]:
     """The tokens of both as one text, and the place of the first that the prompt alone does not have."""
-    before = judge.tokenizer.encode([prompt])
-    tokens = judge.tokenizer.encode([prompt + text])
+    before = judge.tokenizer.encode([Quoted(prompt)])
+    tokens = judge.tokenizer.encode([Quoted(prompt + text)])
     first = next(
         (place for place, pair in enumerate(zip(before, tokens, strict=False)) if pair[0] != pair[1]), len(before)
     )
     first = max(1, min(first, len(tokens) - 1))
+    if len(tokens) < 2:
+        raise EvaluationError("Prompt and text are one token, which follows nothing.", "Give a longer prompt.")
     if len(tokens) > judge.session.context_length:
         raise EvaluationError(
             f"A text of {len(tokens):,} tokens is longer than the {judge.session.context_length:,} that "
@@ -108,10 +127,6 @@ def _tokens(judge: LanguageModel, prompt: str, text: str) -> tuple[list[int], in
             "Take another judge of fluency, or shorter texts.",
         )
     return tokens, first
-
-
-def _text_of(prompt: Any) -> str:
-    return "\n".join(message["content"] for message in conversation(prompt))
 
 
 def _exponent(nats: Sequence[float], sizes: Sequence[float]) -> Quantity:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lmalgebra.decoding.composed import Prompt
 from lmalgebra.errors import EvaluationError, MissingExtraError
+from lmalgebra.evaluation.template import Template
 from lmalgebra.json_lines import file_lines, parsed
 
 HUB = "hub:"
@@ -52,10 +53,18 @@ class PromptSet:
         return PromptSet(self.source, self.revision, tuple(self.items[place] for place in sorted(places)))
 
 
-def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item]) -> PromptSet:
-    """The prompts of a file or `hub:` data set, each once, as `read` makes them of rows. Raises EvaluationError."""
+def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item], template: str = "") -> PromptSet:
+    """The prompts of a file or `hub:` data set, each once, as `read` makes them of rows.
+
+    A `template` says what is asked: Jinja over `prompt`, which is what `read` gives, and the item's other fields.
+    Raises EvaluationError.
+    """
     revision, rows = read_rows(source)
-    return PromptSet(source, revision, unique([read(row, place) for place, row in rows]))
+    items = [read(row, place) for place, row in rows]
+    if template:
+        filled = Template(template)
+        items = [Item(filled.fill({**item.fields, "prompt": item.prompt}), item.fields) for item in items]
+    return PromptSet(source, revision, unique(items))
 
 
 def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
@@ -72,30 +81,6 @@ def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
     if not rows:
         raise EvaluationError(f"{source} holds no prompt.", _HINT)
     return hashlib.sha256(b"\n".join(lines)).hexdigest(), rows
-
-
-def field_of(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str) -> Any:
-    """A row's value under `key`, of that kind. Raises EvaluationError with the place."""
-    if key not in row:
-        raise EvaluationError(f"{place}: there is no field '{key}'.", f"Its fields are: {', '.join(row) or 'none'}.")
-    value = row[key]
-    if not isinstance(value, kind) or value in ("", []):
-        raise EvaluationError(
-            f"{place}: '{key}' is {json.dumps(value)[:60]}, which is not what is needed.", "Mend or remove the line."
-        )
-    return value
-
-
-def plain_prompt(row: Mapping[str, Any], place: str) -> Item:
-    """A row of `prompt`, a text or messages. RealToxicityPrompts on its hub has {"text": ...} there, with scores."""
-    prompt = field_of(row, "prompt", (str, list, dict), place)
-    known = {key: value for key, value in row.items() if key != "prompt"}
-    if isinstance(prompt, dict):
-        text = field_of(prompt, "text", str, place)
-        if isinstance(prompt.get("toxicity"), int | float):
-            known["prompt_toxicity"] = prompt["toxicity"]
-        return Item(text, known)
-    return Item(prompt, known)
 
 
 def digest(value: object, characters: int = 16) -> str:
@@ -120,12 +105,14 @@ def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         raise EvaluationError(
             f"The data set '{source}' cannot be had: {reason}.", "Check its name and the network, or name a file."
         ) from error
-    version = revision or str(
-        getattr(found.info, "download_checksums", None) and digest(sorted(found.info.download_checksums))
-    )
+    files = sorted(getattr(found.info, "download_checksums", None) or ())  # their addresses name the commit
+    version = revision or (digest(files) if files else "unknown")
     return version, [(f"{source}, row {number}", dict(row)) for number, row in enumerate(found, 1)]
 
 
 def unique(items: Sequence[Item]) -> tuple[Item, ...]:
     """Each prompt once: two equal ones would be one draw counted twice."""
-    return tuple({item.id: item for item in reversed(items)}.values())[::-1]
+    found: dict[str, Item] = {}
+    for item in items:
+        found.setdefault(item.id, item)
+    return tuple(found.values())

@@ -10,6 +10,9 @@ from typing import Any
 from lmalgebra.errors import EvaluationError
 from lmalgebra.settings_file import check_kinds, check_ranges, load
 
+WEIGHT = "{weight}"
+"""Stands in a formula for each of the weights."""
+
 GENERATION = ("samples", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 """Settings of generation that an evaluation may change; those that it leaves are the suite's."""
 
@@ -19,7 +22,10 @@ UTILITY = "utility"
 OF_TASKS = ("tasks", "limit", "shots", "tasks_from")
 """Settings of that suite alone."""
 
-OF_PROMPTS = ("prompts", "count", "draw", "judges", "fluency", "times", *GENERATION)
+JUDGING = ("judges", "judge_template", "judge_scale", "judge_key_env", "fluency", "embedder", "mauve")
+"""Settings of measures of what was said."""
+
+OF_PROMPTS = ("prompts", "template", "count", "draw", "times", *JUDGING, *GENERATION)
 """Settings of all other suites."""
 
 
@@ -28,10 +34,15 @@ class EvaluationSettings:
     """What is evaluated, and how. Raises EvaluationError for a value of the wrong kind or out of range.
 
     `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
-    over the terms of the only voice file, each a voice. `prompts` is a file or `hub:` data set, of which `count` are
-    drawn by `draw`. `judges` are as in `judges`; `fluency` is the model of perplexities ("none": none). What is
-    generated and judged is kept in `cache`; `batch` samples are said at once; `times` asks what a token costs. Results
-    go to `output`.
+    over the terms of the only voice file, each a voice; one with {weight} in it is a voice for each of `weights`.
+    `prompts` is a file or `hub:` data set, of which `count` are drawn by `draw`; `template` makes what is asked of the
+    fields of a row, and the suite's is used if it is empty.
+
+    `judges` are as in `judges`; language models among them are asked what `judge_template` says, on a scale from 0 to
+    `judge_scale`, with the key that the environment variable `judge_key_env` holds. `fluency` is the model of
+    perplexities, `embedder` the encoder of meaning, and `mauve` the model of MAUVE's features ("none": none).
+    What is generated and judged is kept in `cache`; `batch` samples are said at once; `times` asks what a token costs.
+    Results go to `output`.
 
     The suite `utility` has `tasks` instead of prompts, over the first `limit` documents of each, after `shots`
     examples, with data from the folder `tasks_from` or a hub.
@@ -41,10 +52,17 @@ class EvaluationSettings:
     prompts: str = ""
     suite: str = "toxicity"
     formulas: Mapping[str, str] = field(default_factory=dict)
+    weights: tuple[float, ...] = ()
+    template: str = ""
     count: int | None = None
     draw: int = 0
     judges: tuple[str, ...] = ("s-nlp/roberta_toxicity_classifier#toxic",)
+    judge_template: str = ""
+    judge_scale: float = 10.0
+    judge_key_env: str = ""
     fluency: str = "gemma3-270m"
+    embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
+    mauve: str = "none"
     samples: int | None = None
     max_new_tokens: int | None = None
     temperature: float | None = None
@@ -63,7 +81,8 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         check_kinds(self, EvaluationError)
         most = 1 << 30
-        ranges = {"count": (1, most), "draw": (0, most), "batch": (1, 1 << 16), "limit": (1, most), "shots": (0, most)}
+        ranges = {"count": (1, most), "draw": (0, most), "batch": (1, 1 << 16), "judge_scale": (1e-6, most)}
+        ranges |= {"limit": (1, most), "shots": (0, most)}
         check_ranges(self, ranges, EvaluationError)
         needed, foreign = ("tasks", OF_PROMPTS) if self.suite == UTILITY else ("prompts", OF_TASKS)
         self._refuse(foreign)
@@ -79,6 +98,12 @@ class EvaluationSettings:
                 f"formulas are over the terms of one voice file, and {len(self.voices)} are given.", "Keep one."
             )
 
+        if bool(self.weights) != any(WEIGHT in formula for formula in self.formulas.values()):
+            raise EvaluationError(
+                f"weights and a formula with {WEIGHT} belong together.",
+                f"Write --formula 'name = base + {WEIGHT} * (formal - base)' --weights 0,0.5,1.",
+            )
+
     def _refuse(self, names: tuple[str, ...]) -> None:
         """Raise EvaluationError for a setting that would change nothing."""
         given = [each.name for each in fields(self) if each.name in names and getattr(self, each.name) != each.default]
@@ -90,10 +115,10 @@ class EvaluationSettings:
         """The settings of generation that are given."""
         return {key: value for key in GENERATION if (value := getattr(self, key)) is not None}
 
-    @property
-    def fluency_source(self) -> str | None:
-        """The model of perplexities, if there is to be one."""
-        return None if self.fluency in ("", "none") else self.fluency
+    def source(self, name: str) -> str | None:
+        """The model of the setting `name`, if there is to be one."""
+        value: str = getattr(self, name)
+        return None if value in ("", "none") else value
 
 
 def load_settings(path: Path | None, given: Mapping[str, Any]) -> EvaluationSettings:

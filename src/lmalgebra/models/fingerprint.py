@@ -10,10 +10,11 @@ WEIGHTS = ("*.safetensors", "*.gguf", "config.json", "tokenizer.json", "lmalgebr
 """The files of a folder that decide what its model says."""
 
 
-def fingerprint(source: str) -> str:
+def fingerprint(source: str, revision: str = "main") -> str:
     """What tells the weights of a catalogue name, folder, file, hub id or address from others of that name.
 
-    SHA-256 of files' content; a hub's commit, or what is known of it, where they lie in its cache; else `source`.
+    SHA-256 of files' content; the commit of a hub's `revision`, which is asked for where it is not known yet; else
+    `source`.
     """
     if source in catalog.names():
         return catalog.entry(source).gguf_sha256
@@ -24,7 +25,9 @@ def fingerprint(source: str) -> str:
         files = sorted(file for pattern in WEIGHTS for file in path.glob(pattern))
         parts = [f"{file.name} {_digest(file, file.stat().st_size, file.stat().st_mtime_ns)}" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return _hub_commit(source) or source
+    return (_hub_commit(source, revision) if source.count("/") == 1 else "") or (
+        source if revision == "main" else f"{source}@{revision}"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -34,12 +37,15 @@ def _digest(file: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _hub_commit(source: str) -> str:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+@lru_cache(maxsize=256)
+def _hub_commit(source: str, revision: str) -> str:
+    """The commit that loading `source` from its hub gives; fetched with the configuration if it is not known yet, so
+    that weights have one name before and after they are first loaded."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(source, "config.json")
-    except HFValidationError:
+        found = try_to_load_from_cache(source, "config.json", revision=revision)
+        place = found if isinstance(found, str) else hf_hub_download(source, "config.json", revision=revision)
+    except (OSError, ValueError):  # not there, or no hub id; loading will say what is wrong
         return ""
-    return Path(found).parent.name if isinstance(found, str) else ""
+    return Path(place).parent.name

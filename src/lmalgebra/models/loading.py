@@ -179,15 +179,26 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 
 def load_parts(
-    source: str, folder: str, dtype: torch.dtype, device: torch.device, head: str = "AutoModelForCausalLM"
+    source: str,
+    folder: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    head: str = "AutoModelForCausalLM",
+    revision: str = "main",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The network, with the head of that class of Transformers, and the tokenizer. Raises ModelError."""
+    """The network, with the head of that class of Transformers, and the tokenizer; of a hub's `revision` if `folder`
+    is a hub id. Raises ModelError."""
     import transformers
 
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=False)
         model, report = getattr(transformers, head).from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            folder,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except _LOAD_ERRORS as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")

@@ -45,8 +45,8 @@ class SequenceClassifier:
         self.model, self.tokenizer, self.source = model.eval(), tokenizer, source
         self.temperature = temperature
         self.labels: Labels = labels_of(model.config, int(model.config.num_labels))
-        self.longest = _longest(model, tokenizer)
-        self._padding = _padding(model, tokenizer)
+        self.longest = longest_text(model, tokenizer)
+        self._padding = padding_token(model, tokenizer)
         self.remembered = Remembered(self._computed)
         if model.dtype in (torch.bfloat16, torch.float16):
             _compute_head_in_float32(model)
@@ -66,7 +66,7 @@ class SequenceClassifier:
     def _computed(self, texts: Sequence[str]) -> list[Tensor]:
         found: list[Tensor] = [torch.empty(0)] * len(texts)
         tokens = self.tokens(texts)
-        for batch in _batches([len(each) for each in tokens]):
+        for batch in batches([len(each) for each in tokens]):
             logits = self._pass([tokens[place] for place in batch])
             for place, row in zip(batch, logits, strict=True):
                 found[place] = row
@@ -115,9 +115,14 @@ class SequenceClassifier:
 
 
 def load_classifier(
-    source: str, *, dtype: str = "auto", device: str = "auto", report: Callable[[str], None] = silent
+    source: str,
+    *,
+    revision: str = "main",
+    dtype: str = "auto",
+    device: str = "auto",
+    report: Callable[[str], None] = silent,
 ) -> SequenceClassifier:
-    """The classifier in a folder or behind a hub id; only safetensors, and no code of its own, are loaded.
+    """The classifier in a folder, or behind a hub id in that `revision`; of safetensors, and no code of its own.
 
     Raises ModelError when there is none, or when it has no classification head.
     """
@@ -127,7 +132,9 @@ def load_classifier(
     folder = loading.resolve(source, report)
     report(f"Loading the classifier {source} ({str(kind)[6:]} on {place.type}) ...")
     with loading.quiet():
-        model, tokenizer = loading.load_parts(source, folder, kind, place, "AutoModelForSequenceClassification")
+        model, tokenizer = loading.load_parts(
+            source, folder, kind, place, "AutoModelForSequenceClassification", revision
+        )
     if not tokenizer.is_fast:
         raise ModelError(
             f"The tokenizer of '{source}' has no tokenizer.json.",
@@ -156,7 +163,7 @@ def _temperature(folder: Path) -> float:
     return found if found > 0 else 1.0
 
 
-def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def longest_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens that the network can read at once."""
     config = model.config.get_text_config()
     positions = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 0)
@@ -165,7 +172,7 @@ def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(positions or 1 << 17, int(tokenizer.model_max_length))
 
 
-def _padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def padding_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that fills texts up; a decoder-only model must know it, since it reads the last other one."""
     config = model.config.get_text_config()
     known = (config.pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
@@ -173,7 +180,7 @@ def _padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     return int(config.pad_token_id)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Places of texts that are read together, longest first, so that little is padding."""
     batch: list[int] = []
     wasted = 0

@@ -50,9 +50,9 @@ def evaluate_utility(
     """
     harness = _harness()
     require_names(voices)
-    speakers = [(each.name, _speaker(each)) for each in voices]
+    speakers = [(each, _speaker(each)) for each in voices]  # refuses before anything is asked
     manager = harness.tasks.TaskManager()
-    found = [_evaluated(name, voice, tasks, manager, cache, progress) for name, voice in speakers]
+    found = [_evaluated(each, speaker, tasks, manager, cache, progress) for each, speaker in speakers]
     return _head(tasks, found[0][1]) | {"voices": [about for about, _ in found], "agreement": {}}
 
 
@@ -76,16 +76,16 @@ def _speaker(evaluated: Evaluated) -> ComposedVoice:
 
 
 def _evaluated(
-    name: str, voice: ComposedVoice, tasks: Tasks, manager: Any, cache: Path, progress: Progress
+    voice: Evaluated, speaker: ComposedVoice, tasks: Tasks, manager: Any, cache: Path, progress: Progress
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """What the result says of a voice, and what the harness found."""
     from lmalgebra.evaluation.utility.voice_model import VoiceLM
 
-    model = VoiceLM(voice, cache, lambda what, total: progress(f"{name}: {what}", total))
+    model = VoiceLM(speaker, cache, lambda what, total: progress(f"{voice.name}: {what}", total))
     found = _run(model, tasks, manager)
     documents = _documents(found)
     measured = {task: _measured(task, documents, found) for task in found["samples"]}
-    about = about_voice(name, identity_of(voice.voice, voice.settings))
+    about = about_voice(voice, identity_of(speaker.voice, speaker.settings))
     about |= {"texts": len(documents), "left_out": {}, "strata": {}} | told(measured)
     if model.notes:
         about["notes"][UTILITY] = model.notes
