@@ -8,7 +8,12 @@ import pytest
 
 import lmalgebra as la
 from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.asked import reproduced
+from lmalgebra.evaluation.blocks import Code
+from lmalgebra.evaluation.compare import compare
 from lmalgebra.evaluation.evaluate import Evaluated
+from lmalgebra.evaluation.outcomes import read_outcomes
+from lmalgebra.evaluation.results import write_json
 from lmalgebra.evaluation.settings import EvaluationSettings
 from lmalgebra.evaluation.statistics import Quantity
 
@@ -62,6 +67,7 @@ def test_a_result_has_quantities_over_the_documents_of_all_tasks(folder, tmp_pat
     result = evaluate_utility(voices, tasks, tmp_path / "cache", lambda what, total: lambda done: heard.append(what))
     assert result["prompts"]["count"] == len(result["prompts"]["ids"]) == 6 + 4
     assert result["suite"] == "utility"
+    assert result["options"] == {"tasks": "arc_easy,boolq", "limit": 6, "tasks-from": "data"}
     assert result["measures"]["boolq"]["shots"] == 0
     assert set(heard) == {"toy 1: likelihoods", "toy 2: likelihoods"}
     assert "lm-eval" in result["versions"]
@@ -80,6 +86,14 @@ def test_a_result_has_quantities_over_the_documents_of_all_tasks(folder, tmp_pat
         assert quantity(result, place, "boolq", "acc").denominators.sum() == 4
     again = evaluate_utility(voices, tasks, tmp_path / "cache")
     assert again == result
+    file = tmp_path / "result.json"
+    write_json(result, file)
+    first, second = outcomes = read_outcomes([file])
+    assert [one.key for one in compare(outcomes).compared] == list(first.quantities) == list(second.quantities)
+    command = next(block for block in reproduced(outcomes) if isinstance(block, Code)).text
+    assert command.split("toy-2.toml")[1].replace("\\\n", "").split() == (
+        ["--suite", "utility", "--tasks", "arc_easy,boolq", "--limit", "6", "--tasks-from", "data"]
+    )
 
 
 def test_a_task_keeps_all_but_where_it_reads(manager, folder):

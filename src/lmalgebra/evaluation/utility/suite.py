@@ -169,9 +169,15 @@ def _head(tasks: Tasks, found: Mapping[str, Any]) -> dict[str, Any]:
             "source": "hub" if tasks.folder is None else tasks.folder.name,
             "revision": digest(ids, 64),
             "count": len(ids),
-            "limit": tasks.limit,
             "ids": ids,
         },
+        "options": {key: value for key, value in _options(tasks).items() if value is not None},
         "measures": measures,
         "versions": versions((*PACKAGES, "lm-eval", "datasets")),
     }
+
+
+def _options(tasks: Tasks) -> dict[str, Any]:
+    """What asks for these tasks on the command line."""
+    folder = None if tasks.folder is None else tasks.folder.name
+    return {"tasks": ",".join(tasks.names), "limit": tasks.limit, "shots": tasks.shots, "tasks-from": folder}
