@@ -33,7 +33,6 @@ def test_each_text_gets_what_it_gets_alone(formula):
     assert open_rows(speaker) == 0
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("room", [1 << 16, 700])
 def test_a_network_gives_each_text_the_same_within_rounding_whatever_room_it_has(room):
     speaker = prompted_network(max_cache_tokens=room, context_length=300)
