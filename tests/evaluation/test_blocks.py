@@ -14,7 +14,10 @@ from lmalgebra.evaluation.blocks import Code, Figure, Listing, Paragraph, Sectio
         (Code("run ```"), "````text\nrun ```\n````"),
         (
             Table(["a", "b"], [["x", "base | self"], ["y", ""]], frozenset({(0, 1)})),
-            "| a | b |\n| --- | --- |\n| x | **base \\| self** |\n| y |  |",
+            "| a   | b                |\n"
+            "| --- | ---------------- |\n"
+            "| x   | **base \\| self** |\n"
+            "| y   |                  |",
         ),
     ],
 )

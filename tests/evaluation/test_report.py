@@ -9,7 +9,7 @@ from lmalgebra.algebra import load_voice
 from lmalgebra.evaluation.blocks import Code, Figure, Listing, Paragraph, Table, markdown
 from lmalgebra.evaluation.outcomes import read_outcomes
 from lmalgebra.evaluation.report import report
-from lmalgebra.evaluation.table import table
+from lmalgebra.evaluation.table import tables
 
 
 @pytest.fixture
@@ -148,8 +148,17 @@ def test_results_of_other_prompts_are_shown_and_not_compared(tmp_path):
     assert "union cannot be compared with plain: they answered different prompts, and none of the same." in text
 
 
+def test_tables_are_aligned_and_one_for_each_measure():
+    found = tables(result(voice("plain"), voice("union") | {"cost": {"seconds_per_token": 0.0123, "relative": 1.5}}))
+    blocks = found.split("\n\n")
+    for block in blocks:
+        assert len({len(line) for line in block.splitlines()}) == 1
+    assert [line.split("|")[1].strip() for line in blocks[0].splitlines()][2:] == ["plain", "union"]
+    assert [cell.strip() for cell in blocks[-1].splitlines()[-1].split("|")[1:-1]] == ["union", "12.3", "1.5"]
+
+
 def test_the_table_of_one_prompt_has_no_interval():
     one = voice("a|b", count=1)
-    assert table(result(one, ids=["x"])).splitlines()[2].startswith("| a\\|b | 0.")
-    assert "None" not in table(result(one, ids=["x"]))
-    assert " to " not in table(result(one, ids=["x"]))
+    assert tables(result(one, ids=["x"])).splitlines()[2].startswith("| a\\|b  ")
+    assert "None" not in tables(result(one, ids=["x"]))
+    assert " to " not in tables(result(one, ids=["x"]))

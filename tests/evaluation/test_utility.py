@@ -229,7 +229,7 @@ def test_the_commands(folder, tmp_path, monkeypatch):
     command = f"evaluate toy.toml --suite utility --tasks arc_easy --limit 3 --tasks-from {folder} --cache kept"
     shown = CliRunner().invoke(app, command.split(), catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
-    assert "| voice | acc (arc_easy) | acc_norm (arc_easy) |" in shown.stdout
+    assert shown.stdout.replace(" ", "").startswith("|arc_easy|acc|accnorm|")
     assert json.loads(Path("evaluation.json").read_text())["prompts"]["count"] == 3
     Path("own.yaml").write_text(
         "task: own\ndataset_path: json\ndataset_kwargs: {data_files: {test: "

@@ -235,7 +235,7 @@ def evaluate(
 def _run(settings: "EvaluationSettings") -> None:
     from lmalgebra.evaluation.results import write_json
     from lmalgebra.evaluation.settings import UTILITY
-    from lmalgebra.evaluation.table import table
+    from lmalgebra.evaluation.table import tables
 
     models = model_registry()
     evaluated = _voices(settings, models)
@@ -245,7 +245,7 @@ def _run(settings: "EvaluationSettings") -> None:
         else:
             result = _answers(settings, evaluated, models, progress)
     write_json(result, Path(settings.output))
-    print(table(result))
+    print(tables(result))
     for sentence in _notes(result):
         say(f"note: {sentence}", "yellow")
     say(f"Wrote {settings.output}.")

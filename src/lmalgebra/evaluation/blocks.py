@@ -86,8 +86,11 @@ def _markdown_table(table: Table) -> str:
         ]
         for row, cells in enumerate(table.rows)
     ]
-    lines = [[*map(_escaped, table.head)], ["---"] * len(table.head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    lines = [[*map(_escaped, table.head)], *rows]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    padded = [[cell.ljust(width) for cell, width in zip(cells, widths, strict=True)] for cells in lines]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in padded)
 
 
 def _escaped(text: str) -> str:

@@ -35,12 +35,13 @@ class Perplexity(Measure):
     """The perplexity of continuations under `model`, which `open_model` loads; what it found is kept in `cache`."""
 
     def __init__(self, model: Model, open_model: Callable[[Model], LanguageModel], cache: Path) -> None:
-        self.name, self.model = f"perplexity by {model.name}", model
+        self._called = Path(model.source).name
+        self.name, self.model = f"perplexity by {self._called}", model
         self._open, self._cache = open_model, cache
 
     def about(self) -> dict[str, Any]:
         places = {key: getattr(self.model, key) for key in ("engine", "dtype", "quantization")}
-        return {"kind": "perplexity", "name": self.model.name, "revision": weights_of(self.model.source), **places}
+        return {"kind": "perplexity", "name": self._called, "revision": weights_of(self.model.source), **places}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
         kept = Kept(self._cache / "likelihoods", self.about(), self._likelihoods)

@@ -1,25 +1,32 @@
-"""A result as one table of text: a row for each voice, a column for each quantity."""
+"""A result as tables of text, one for each measure: a row for each voice, a column for each quantity."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmalgebra.evaluation.blocks import Table, markdown_block
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The values with their intervals, as Markdown."""
-    columns = columns_of(result)
-    rows = [
-        [voice["name"], *(cell(voice["metrics"].get(measure, {}).get(key)) for measure, key in columns)]
-        for voice in result["voices"]
-    ]
-    return markdown_block(Table(["voice", *(f"{key} ({measure})" for measure, key in columns)], rows))
+def tables(result: Mapping[str, Any]) -> str:
+    """The values with their intervals, as Markdown whose columns are aligned."""
+    return "\n\n".join(markdown_block(Table(head, rows)) for head, *rows in _tables(result["voices"]))
 
 
-def columns_of(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every measure and quantity that any voice has, in order."""
-    found = {(name, key): None for voice in result["voices"] for name, each in voice["metrics"].items() for key in each}
-    return list(found)
+def _tables(voices: Sequence[Mapping[str, Any]]) -> Iterator[list[list[str]]]:
+    """The rows of each table, its head first."""
+    for measure in dict.fromkeys(name for voice in voices for name in voice["metrics"]):
+        found = [voice["metrics"].get(measure, {}) for voice in voices]
+        keys = list(dict.fromkeys(key for each in found for key in each))
+        rows = [
+            [voice["name"], *(cell(each.get(key)) for key in keys)] for voice, each in zip(voices, found, strict=True)
+        ]
+        yield [[measure, *(key.replace("_", " ") for key in keys)], *rows]
+    costs = [[voice["name"], *map(short, _cost(voice["cost"]))] for voice in voices if "cost" in voice]
+    if costs:
+        yield [["cost", "milliseconds per token", "times one model's"], *costs]
+
+
+def _cost(cost: Mapping[str, float]) -> tuple[float, float]:
+    return 1000 * cost["seconds_per_token"], cost["relative"]
 
 
 def cell(value: Any) -> str:
