@@ -93,9 +93,9 @@ def test_the_change_is_from_what_the_reference_says_to_what_the_formula_does(for
 
 @pytest.mark.parametrize("block", [1, 2, 64])
 def test_a_given_text_may_be_one_that_a_constraint_forbids(block, monkeypatch):
-    from lmalgebra.decoding import score
+    from lmalgebra.decoding import reading
 
-    monkeypatch.setattr(score.read_text, "__defaults__", (block,))
+    monkeypatch.setattr(reading.read_text, "__defaults__", (block,))
     explanation = speaker("a + 0.6 * (b - a) + word").explain("hi", "an 12")
     first, second, *later = explanation.tokens
     assert min(first.logprob, second.logprob) > LEAST
@@ -198,11 +198,11 @@ def test_classifiers_take_part_and_change_only_candidates():
 
 @pytest.mark.parametrize("block", [1, 2, 64])
 def test_long_texts_are_read_in_blocks(block, monkeypatch):
-    from lmalgebra.decoding import score
+    from lmalgebra.decoding import reading
 
     text = "the quick brown fox jumps over the lazy dog. " * 2
     whole = speaker(FORMULAS[3]).explain("hi", text)
-    monkeypatch.setattr(score.read_text, "__defaults__", (block,))
+    monkeypatch.setattr(reading.read_text, "__defaults__", (block,))
     assert speaker(FORMULAS[3]).explain("hi", text).tokens == whole.tokens
 
 

@@ -6,7 +6,8 @@ from voices import LONG, STEERED, TOYS, open_rows, prompted_network, recital, se
 
 from lmalgebra.algebra import parse
 from lmalgebra.decoding import Plan
-from lmalgebra.decoding.score import score
+from lmalgebra.decoding.reading import Given
+from lmalgebra.decoding.score import score_many, text_tokens
 from lmalgebra.errors import CacheFullError, DecodingError, PromptError
 from lmalgebra.models.table import TableModel
 
@@ -196,11 +197,11 @@ def test_logprobs_are_the_formulas_before_truncation_and_equal_the_score(either,
 def test_a_long_continuation_is_scored_in_blocks_of_any_size(either):
     text = "once upon a time, there was a voice. " * 4
     messages = ({"role": "user", "content": "hello"},)
-    whole, expected = score(either.loaded, messages, text, 64, block=1000)
+    given = Given(messages, either.loaded.contexts(messages), text_tokens(either.loaded, text))
+    (whole,) = score_many(either.loaded, [given], 64, block=1000)
     for block in (1, 7, 64):
-        tokens, found = score(either.loaded, messages, text, 64, block=block)
-        assert tokens == whole
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        (found,) = score_many(either.loaded, [given], 64, block=block)
+        assert found.logprobs == pytest.approx(whole.logprobs, abs=1e-5)
 
 
 def test_an_empty_continuation_has_no_score(steered):

@@ -10,7 +10,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lmalgebra.cli import chat, check, compare, evaluate, explain, models, new, recipes, report, run, train, tune
+from lmalgebra.cli import (
+    chat,
+    check,
+    compare,
+    evaluate,
+    explain,
+    lm_eval,
+    models,
+    new,
+    recipes,
+    report,
+    run,
+    train,
+    tune,
+)
 from lmalgebra.cli.console import BROKEN_PIPE, INTERRUPTED, say, say_error, show_notes, use_utf8
 from lmalgebra.errors import LmalgebraError
 
@@ -75,6 +89,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("tune")(tune.tune)
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command("lm-eval", context_settings=_PASSED_ON)(lm_eval.lm_eval)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("recipes")(recipes.list_recipes)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work
     from lmalgebra.evaluation.suites import Tools
 
-_WHAT, _SAMPLING, _RUNNING = "What", "Sampling", "Running"
+_WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
 
 
 def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
@@ -135,6 +135,23 @@ def evaluate(
         str | None,
         _option(_WHAT, "--mauve", text="Model of MAUVE's features, or none. Default: none.", metavar="MODEL"),
     ] = None,
+    tasks: Annotated[
+        str | None,
+        _option(
+            _TASKS, "--tasks", text="Names of lm-evaluation-harness, with commas (extra 'utility').", metavar="NAMES"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        _option(_TASKS, "--limit", text="Only so many first documents of each. Default: all.", metavar="DOCUMENTS"),
+    ] = None,
+    shots: Annotated[
+        int | None, _option(_TASKS, "--shots", text="Examples before each. Default: the task's.", metavar="EXAMPLES")
+    ] = None,
+    tasks_from: Annotated[
+        str | None,
+        _option(_TASKS, "--tasks-from", text="A folder with the tasks' data. Default: a hub.", metavar="DIR"),
+    ] = None,
     samples: Annotated[
         int | None,
         _option(_SAMPLING, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS"),
@@ -166,7 +183,8 @@ def evaluate(
         bool | None, _option(_RUNNING, "--times", text="Tell, too, what a token costs, against one model alone.")
     ] = None,
 ) -> None:
-    """Let voices answer the prompts of a suite, and measure what they say.
+    """Let voices answer the prompts of a suite, and measure what they say; the suite utility asks them the tasks of
+    lm-evaluation-harness.
 
     Texts and scores are kept, so that the same command goes on after a stop and repeats nothing. The table goes to
     standard output, the result with all that it takes to reproduce it to --output.
@@ -191,6 +209,10 @@ def evaluate(
             fluency=fluency,
             embedder=embedder,
             mauve=mauve,
+            tasks=tasks.split(",") if tasks else None,
+            limit=limit,
+            shots=shots,
+            tasks_from=tasks_from,
             samples=samples,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
@@ -211,14 +233,17 @@ def evaluate(
 
 
 def _run(settings: "EvaluationSettings") -> None:
-    from lmalgebra.evaluation.evaluate import evaluate
     from lmalgebra.evaluation.results import write_json
+    from lmalgebra.evaluation.settings import UTILITY
     from lmalgebra.evaluation.table import tables
 
     models = model_registry()
     evaluated = _voices(settings, models)
     with show_progress() as progress:
-        result = evaluate(evaluated, work_of(settings, models, progress))
+        if settings.suite == UTILITY:
+            result = _utility(settings, evaluated, progress)
+        else:
+            result = _answers(settings, evaluated, models, progress)
     write_json(result, Path(settings.output))
     print(tables(result))
     for sentence in _notes(result):
@@ -226,19 +251,42 @@ def _run(settings: "EvaluationSettings") -> None:
     say(f"Wrote {settings.output}.")
 
 
+def _answers(
+    settings: "EvaluationSettings", evaluated: "list[Evaluated]", models: "Models", progress: "Progress"
+) -> dict[str, Any]:
+    """What voices say after prompts, measured."""
+    from lmalgebra.evaluation.evaluate import evaluate
+
+    return evaluate(evaluated, work_of(settings, models, progress))
+
+
+def _utility(settings: "EvaluationSettings", evaluated: "list[Evaluated]", progress: "Progress") -> dict[str, Any]:
+    """What voices make of tasks."""
+    from lmalgebra.evaluation.utility.suite import Tasks, evaluate_utility
+
+    folder = Path(settings.tasks_from).expanduser() if settings.tasks_from else None
+    tasks = Tasks(settings.tasks, settings.limit, settings.shots, folder)
+    return evaluate_utility(evaluated, tasks, _cache(settings), progress)
+
+
 def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progress") -> "Work":
     """What the settings ask for. Raises LmalgebraError."""
     from lmalgebra.evaluation.evaluate import Work
     from lmalgebra.evaluation.prompts import load_prompts
     from lmalgebra.evaluation.suites import suite_of
-    from lmalgebra.models.store import cache_folder
 
     suite = suite_of(settings.suite)
     template = settings.template or suite.template
     prompts = load_prompts(settings.prompts, suite.read, template).sample(settings.count, settings.draw)
-    cache = Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
+    cache = _cache(settings)
     measures = suite.measures(_tools(settings, models, cache))
     return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)
+
+
+def _cache(settings: "EvaluationSettings") -> Path:
+    from lmalgebra.models.store import cache_folder
+
+    return Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
 
 
 def _notes(result: Mapping[str, Any]) -> Iterator[str]:

@@ -12,9 +12,10 @@ from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.explanation import Explanation, chosen_reference, explain_text
 from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
 from lmalgebra.decoding.plan import Plan
+from lmalgebra.decoding.reading import Given
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, Scheduler
-from lmalgebra.decoding.score import score, text_tokens
+from lmalgebra.decoding.score import score_many, text_tokens
 from lmalgebra.decoding.speculation import SpeculationReport
 from lmalgebra.decoding.stages import AUTO, DEFAULT_LOOKAHEAD, DRAFT, OFF, parse_chain
 from lmalgebra.errors import DecodingError, LmalgebraError, VocabularyError, VoiceError
@@ -168,9 +169,24 @@ class ComposedVoice:
 
         Raises PromptError when either is empty or both are longer than the context.
         """
-        tokens, logprobs = score(self.loaded, conversation(prompt), continuation, self.settings.max_new_tokens)
+        return self.score_many([(prompt, continuation)])[0]
+
+    def score_many(self, pairs: Iterable[tuple[Prompt, str]]) -> list[Score]:
+        """The score of each continuation after its prompt, read together: what prompts share is read once.
+
+        A score does not depend on the others but for rounding. Raises as `score`.
+        """
+        loaded = self.loaded
+        texts = []
+        for prompt, continuation in pairs:
+            messages = conversation(prompt)
+            texts.append(Given(messages, loaded.contexts(messages), text_tokens(loaded, continuation)))
+        found = score_many(loaded, texts, self.settings.max_new_tokens)
+        return [self._score(text.tokens, each.logprobs) for text, each in zip(texts, found, strict=True)]
+
+    def _score(self, tokens: Sequence[int], logprobs: Sequence[float]) -> Score:
         pieces = tuple(self.loaded.tokenizer.decode([token]) for token in tokens)
-        return Score(tuple(tokens), pieces, tuple(logprobs.tolist()))
+        return Score(tuple(tokens), pieces, tuple(logprobs))
 
     def explain(
         self, prompt: Prompt, continuation: str | None = None, *, reference: str | None = None, **settings: Any

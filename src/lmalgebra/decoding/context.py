@@ -43,12 +43,7 @@ def context_tokens(term: Term, model: LanguageModel, messages: Conversation) -> 
 
     Raises PromptError when they fill the model's context, ModelError when the model cannot be addressed so.
     """
-    description = term.description
-    if not isinstance(description, ModelTerm):
-        raise VoiceError(
-            f"The term `{term.name}` names no model.", "Describe it under [terms] or with model.term(...)."
-        )
-    tokens = _tokens(description, model, messages)
+    tokens = told_tokens(term, model, messages)
     room = model.session.context_length
     if len(tokens) >= room:
         raise PromptError(
@@ -61,8 +56,16 @@ def context_tokens(term: Term, model: LanguageModel, messages: Conversation) -> 
     return tokens
 
 
-def _tokens(description: ModelTerm, model: LanguageModel, messages: Conversation) -> list[int]:
-    tokenizer = model.tokenizer
+def told_tokens(term: Term, model: LanguageModel, messages: Conversation) -> list[int]:
+    """The tokens of `messages` as `term` tells them to its model, however many they are, or none.
+
+    Raises ModelError when the model cannot be addressed so.
+    """
+    description, tokenizer = term.description, model.tokenizer
+    if not isinstance(description, ModelTerm):
+        raise VoiceError(
+            f"The term `{term.name}` names no model.", "Describe it under [terms] or with model.term(...)."
+        )
     chats = tokenizer.has_chat_template or description.system is not None or description.chat_template is not None
     if description.template is not None:
         return tokenizer.encode(_parts(tokenizer, messages, partial(_fill_template, description)))

@@ -27,7 +27,8 @@ from lmalgebra.algebra import Formula, Term, without
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.decoding.score import Block, chosen, read_text
+from lmalgebra.decoding.reading import Block, read_text
+from lmalgebra.decoding.score import chosen
 from lmalgebra.errors import DecodingError
 
 MOST_SHARED = 6

@@ -9,7 +9,7 @@ import tomli_w
 from lmalgebra.evaluation.blocks import Block, Code, Listing, Paragraph, Table
 from lmalgebra.evaluation.outcomes import Outcome
 from lmalgebra.evaluation.phrases import file_name, flattened, listed, shown
-from lmalgebra.evaluation.settings import GENERATION
+from lmalgebra.evaluation.settings import GENERATION, UTILITY
 
 _LENGTH = 72
 """Characters of a line of a command."""
@@ -66,15 +66,20 @@ def _distinct(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _command(result: Mapping[str, Any], voices: Sequence[Outcome]) -> str:
     """The command of a result, over several lines."""
-    prompts = result["prompts"]
     parts = ["lmalgebra evaluate", *(shlex.quote(_file(one)) for one in voices)]
-    options = {"suite": result["suite"], "prompts": prompts["source"], "count": prompts["count"]}
-    given = [f"--{name} {shlex.quote(str(value))}" for name, value in options.items()]
+    if result["suite"] == UTILITY:
+        return _folded([*parts, *_options({"suite": UTILITY} | result["options"])])
+    prompts = result["prompts"]
+    given = _options({"suite": result["suite"], "prompts": prompts["source"], "count": prompts["count"]})
     given += [f"--judge {shlex.quote(each)}" for each in _judges(result)]
     given += [f"--fluency {shlex.quote(_fluency(result))}"]
     settings: Mapping[str, Any] = next((one.voice["settings"] for one in voices if "settings" in one.voice), {})
     given += [f"--{name.replace('_', '-')} {settings[name]}" for name in GENERATION if name in settings]
     return _folded([*parts, *given])
+
+
+def _options(values: Mapping[str, Any]) -> list[str]:
+    return [f"--{name} {shlex.quote(str(value))}" for name, value in values.items()]
 
 
 def _judges(result: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
 from lmalgebra.evaluation.cost import costs
-from lmalgebra.evaluation.identity import identity_of
+from lmalgebra.evaluation.identity import Identity, identity_of
 from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.results import FORMAT
@@ -32,7 +32,8 @@ Progress = Callable[[str, int], Advance]
 """Told what begins and of how many texts; gives what is to hear of those that are done."""
 
 
-def _unheard(what: str, total: int) -> Advance:
+def unheard(what: str, total: int) -> Advance:
+    """Progress that nobody is told of."""
     return lambda done: None
 
 
@@ -62,7 +63,7 @@ class Work:
     measures: Sequence[Measure]
     cache: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
-    progress: Progress = _unheard
+    progress: Progress = unheard
     times: bool = False
 
 
@@ -71,7 +72,7 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
 
     Raises EvaluationError for voices or measures of one name, and what generation and measures raise.
     """
-    _refuse_twice("voices", [voice.name for voice in voices])
+    require_names(voices)
     _refuse_twice("measures", [measure.name for measure in work.measures])
     head = _head(work)  # first, since it asks for every judge: one that is missing is told before hours of work
     found, scores = [], []
@@ -79,8 +80,6 @@ def evaluate(voices: Sequence[Evaluated], work: Work) -> dict[str, Any]:
         about, said = _answered(voice, work)
         answers = Answers(work.prompts.items, [[each.text for each in texts] for texts in said.said])
         measured = {measure.name: _measured(measure, voice.name, answers, work.progress) for measure in work.measures}
-        if voice.curve:
-            about["curve"] = {"name": voice.curve, "weight": voice.weight}
         found.append(about | _told(work, said, measured))
         scores.append({name: each.scores for name, each in measured.items() if each.scores is not None})
     if work.times:
@@ -93,6 +92,16 @@ def _refuse_twice(what: str, names: Sequence[str]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise EvaluationError(f"Two {what} are named '{twice}'.", "Give each its own name, or leave one out.")
+
+
+def require_names(voices: Sequence[Evaluated]) -> None:
+    """Raise EvaluationError where two voices have one name."""
+    _refuse_twice("voices", [voice.name for voice in voices])
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The versions of Python and of packages, which a result may depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
 def _head(work: Work) -> dict[str, Any]:
@@ -108,7 +117,7 @@ def _head(work: Work) -> dict[str, Any]:
             "ids": [item.id for item in prompts.items],
         },
         "measures": {measure.name: measure.about() for measure in work.measures},
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": versions(),
     }
 
 
@@ -119,15 +128,33 @@ def _answered(voice: Evaluated, work: Work) -> tuple[dict[str, Any], Continuatio
         return {"name": voice.name, "samples": voice.voice.name}, read_samples(voice.voice, prompts)
     settings = voice.voice.settings.replace(**{**work.suite.settings, **work.settings})
     identity = identity_of(voice.voice.voice, settings)
-    about = {
-        "name": voice.name,
-        "formula": str(voice.voice.formula),
-        "settings": _changed(settings),
-        "cache": identity.name,
-        **{key: identity.description[key] for key in ("voice", "weights")},
-    }
+    about = about_voice(voice, identity)
     advance = work.progress(f"{voice.name}: speaks", len(prompts) * settings.samples)
     return about, continuations(voice.voice, identity, prompts, work.cache / "continuations", advance)
+
+
+def about_voice(voice: Evaluated, identity: Identity) -> dict[str, Any]:
+    """What a result says of a voice that speaks, besides what was measured."""
+    described = identity.description
+    curve = {"curve": {"name": voice.curve, "weight": voice.weight}} if voice.curve else {}
+    return curve | {
+        "name": voice.name,
+        "formula": described["voice"]["formula"],
+        "settings": _changed(identity.settings),
+        "cache": identity.name,
+        **{key: described[key] for key in ("voice", "weights")},
+    }
+
+
+def told(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """What was measured, as in a result."""
+    return {
+        "metrics": {
+            name: {key: quantity.to_dict() for key, quantity in each.quantities.items()} | dict(each.numbers)
+            for name, each in measured.items()
+        },
+        "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
+    }
 
 
 def _costs(voices: Sequence[Evaluated], work: Work) -> dict[str, dict[str, Any]]:
@@ -154,12 +181,8 @@ def _told(work: Work, said: Continuations, measured: Mapping[str, Measured]) -> 
         "texts": sum(map(len, said.said)),
         "tokens": sum(each.tokens for texts in said.said for each in texts),
         "left_out": {items[place].id: reason for place, reason in said.left_out.items()},
-        "metrics": {
-            name: {key: quantity.to_dict() for key, quantity in each.quantities.items()} | dict(each.numbers)
-            for name, each in measured.items()
-        },
         "strata": {name: _of_stratum(places, items, measured) for name, places in strata.items() if places},
-        "notes": {name: list(each.notes) for name, each in measured.items() if each.notes},
+        **told(measured),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,18 @@ WEIGHT = "{weight}"
 
 GENERATION = ("samples", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 """Settings of generation that an evaluation may change; those that it leaves are the suite's."""
+
+UTILITY = "utility"
+"""The suite whose prompts are those of tasks."""
+
+OF_TASKS = ("tasks", "limit", "shots", "tasks_from")
+"""Settings of that suite alone."""
+
+JUDGING = ("judges", "judge_template", "judge_scale", "judge_key_env", "fluency", "embedder", "mauve")
+"""Settings of measures of what was said."""
+
+OF_PROMPTS = ("prompts", "template", "count", "draw", "times", *JUDGING, *GENERATION)
+"""Settings of all other suites."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +43,13 @@ class EvaluationSettings:
     perplexities, `embedder` the encoder of meaning, and `mauve` the model of MAUVE's features ("none": none).
     What is generated and judged is kept in `cache`; `batch` samples are said at once; `times` asks what a token costs.
     Results go to `output`.
+
+    The suite `utility` has `tasks` instead of prompts, over the first `limit` documents of each, after `shots`
+    examples, with data from the folder `tasks_from` or a hub.
     """
 
     voices: tuple[str, ...]
-    prompts: str
+    prompts: str = ""
     suite: str = "toxicity"
     formulas: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[float, ...] = ()
@@ -58,12 +73,24 @@ class EvaluationSettings:
     cache: str = ""
     batch: int = 64
     times: bool = False
+    tasks: tuple[str, ...] = ()
+    limit: int | None = None
+    shots: int | None = None
+    tasks_from: str = ""
 
     def __post_init__(self) -> None:
         check_kinds(self, EvaluationError)
-        ranges = {"count": (1, 1 << 30), "draw": (0, 1 << 30), "batch": (1, 1 << 16), "judge_scale": (1e-6, 1 << 30)}
+        most = 1 << 30
+        ranges = {"count": (1, most), "draw": (0, most), "batch": (1, 1 << 16), "judge_scale": (1e-6, most)}
+        ranges |= {"limit": (1, most), "shots": (0, most)}
         check_ranges(self, ranges, EvaluationError)
-        for name in ("voices", "prompts", "output"):
+        needed, foreign = ("tasks", OF_PROMPTS) if self.suite == UTILITY else ("prompts", OF_TASKS)
+        self._refuse(foreign)
+        if not getattr(self, needed):
+            raise EvaluationError(
+                f"{needed} is not given.", f"Add --{needed} on the command line, or {needed} = ... in a file."
+            )
+        for name in ("voices", needed, "output"):
             if not all([getattr(self, name), *getattr(self, name)]):
                 raise EvaluationError(f"{name} is empty.", "Give it a value.")
         if self.formulas and len(self.voices) > 1:
@@ -76,6 +103,12 @@ class EvaluationSettings:
                 f"weights and a formula with {WEIGHT} belong together.",
                 f"Write --formula 'name = base + {WEIGHT} * (formal - base)' --weights 0,0.5,1.",
             )
+
+    def _refuse(self, names: tuple[str, ...]) -> None:
+        """Raise EvaluationError for a setting that would change nothing."""
+        given = [each.name for each in fields(self) if each.name in names and getattr(self, each.name) != each.default]
+        if given:
+            raise EvaluationError(f"{given[0]} means nothing to the suite '{self.suite}'.", "Leave it out.")
 
     @property
     def generation(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lmalgebra.evaluation.perplexity import Perplexity
 from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.safety import Safety
+from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.evaluation.similarity import Similarity
 from lmalgebra.evaluation.strength import Strength
 from lmalgebra.evaluation.toxicity import Toxicity
@@ -130,7 +131,8 @@ SUITES = {
 def suite_of(name: str) -> Suite:
     """The suite of that name. Raises EvaluationError with the names there are."""
     if name not in SUITES:
-        close = difflib.get_close_matches(name, SUITES, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Suites: {', '.join(SUITES)}."
+        known = [each for each in (*SUITES, UTILITY) if each != name]  # which has no prompts, wherever they are wanted
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Suites: {', '.join(known)}."
         raise EvaluationError(f"There is no suite '{name}'.", hint)
     return SUITES[name]

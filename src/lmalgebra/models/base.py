@@ -256,6 +256,9 @@ class Tokenizer(ABC):
 
     has_chat_template: bool
 
+    start_token: int | None = None
+    """What a text that follows nothing is read after: the token that begins texts, or else the one that ends them."""
+
     @property
     @abstractmethod
     def vocabulary(self) -> Mapping[str, int]:

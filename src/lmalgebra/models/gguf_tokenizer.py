@@ -26,6 +26,8 @@ class GGUFTokenizer(Tokenizer):
         self.end_tokens = frozenset(
             token for token in range(self._size) if self._api.llama_vocab_is_eog(self._vocabulary, token)
         )
+        start = self._api.llama_vocab_bos(self._vocabulary)
+        self.start_token = start if start >= 0 else self.end
 
     @property
     def end(self) -> int | None:

@@ -33,6 +33,7 @@ class HuggingFaceTokenizer(Tokenizer):
         self._tokenizer = tokenizer
         self._source = source
         self.end_tokens = end_tokens
+        self.start_token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
         self._can_begin: dict[int, bool] = {}
         self.has_chat_template = bool(tokenizer.chat_template)
 
