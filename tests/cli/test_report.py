@@ -8,7 +8,7 @@ import pytest
 from cli.test_explain import Reader
 from evaluation.results import voice, written
 from lmalgebra.cli.report_page import page
-from lmalgebra.evaluation.blocks import Code, Figure, Listing, Paragraph, Section, Table
+from lmalgebra.evaluation.reports.blocks import Code, Figure, Listing, Paragraph, Section, Table
 
 EVIL = "</section><script>alert('@STYLE@')</script><b onload=x>&amp;"
 

@@ -14,7 +14,7 @@ from lmalgebra.errors import EvaluationError, MissingExtraError, ModelError
 from lmalgebra.evaluation.judges import AskedJudge, ClassifierJudge, FunctionJudge, Question, judge_of, judges_of
 from lmalgebra.evaluation.judges.asked import number_in
 from lmalgebra.evaluation.judges.classifier import DETOXIFY
-from lmalgebra.evaluation.toxicity import Toxicity
+from lmalgebra.evaluation.measures.toxicity import Toxicity
 from lmalgebra.models import connection
 from lmalgebra.models.catalog import gguf_path
 from lmalgebra.models.sequence_classifier import load_classifier

@@ -8,11 +8,11 @@ import pytest
 
 import lmalgebra as la
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.asked import reproduced
-from lmalgebra.evaluation.blocks import Code
-from lmalgebra.evaluation.compare import compare
 from lmalgebra.evaluation.evaluate import Evaluated
-from lmalgebra.evaluation.outcomes import read_outcomes
+from lmalgebra.evaluation.reports.asked import reproduced
+from lmalgebra.evaluation.reports.blocks import Code
+from lmalgebra.evaluation.reports.compare import compare
+from lmalgebra.evaluation.reports.outcomes import read_outcomes
 from lmalgebra.evaluation.results import write_json
 from lmalgebra.evaluation.settings import EvaluationSettings
 from lmalgebra.evaluation.statistics import Quantity

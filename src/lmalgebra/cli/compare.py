@@ -9,7 +9,7 @@ import typer
 from lmalgebra.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from lmalgebra.evaluation.compare import Comparison
+    from lmalgebra.evaluation.reports.compare import Comparison
 
 Results = Annotated[
     list[Path], typer.Argument(metavar="RESULT.json", help="Results of lmalgebra evaluate.", show_default=False)
@@ -44,9 +44,9 @@ def compare(
     Voices are compared on the prompts that both answered, by the paired bootstrap; probabilities are corrected for all
     differences that are looked at (Holm).
     """
-    from lmalgebra.evaluation.compare import compare as compared
-    from lmalgebra.evaluation.compare import keys_called
-    from lmalgebra.evaluation.outcomes import first_is, read_outcomes
+    from lmalgebra.evaluation.reports.compare import compare as compared
+    from lmalgebra.evaluation.reports.compare import keys_called
+    from lmalgebra.evaluation.reports.outcomes import first_is, read_outcomes
 
     if not 0.5 <= level <= 0.999:
         raise EvaluationError(f"--level {level:g} is out of range.", "Give a share from 0.5 to 0.999.")
@@ -65,15 +65,15 @@ def compare(
 
 
 def _nothing(found: "Comparison") -> EvaluationError:
-    from lmalgebra.evaluation.conclusions import refusal
+    from lmalgebra.evaluation.reports.conclusions import refusal
 
     reasons = " ".join(map(refusal, found.not_compared)) or "The results hold no quantities."
     return EvaluationError(reasons, "Evaluate the voices on the same prompts, with the same settings and judges.")
 
 
 def _show(found: "Comparison") -> None:
-    from lmalgebra.evaluation.blocks import markdown_block
-    from lmalgebra.evaluation.conclusions import differences_table, how_sure, refusal, sentence
+    from lmalgebra.evaluation.reports.blocks import markdown_block
+    from lmalgebra.evaluation.reports.conclusions import differences_table, how_sure, refusal, sentence
 
     print(markdown_block(differences_table(found)))
     for paragraph in (

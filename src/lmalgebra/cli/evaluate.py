@@ -233,9 +233,9 @@ def evaluate(
 
 
 def _run(settings: "EvaluationSettings") -> None:
+    from lmalgebra.evaluation.reports.table import tables
     from lmalgebra.evaluation.results import write_json
     from lmalgebra.evaluation.settings import UTILITY
-    from lmalgebra.evaluation.table import tables
 
     models = model_registry()
     evaluated = _voices(settings, models)

@@ -11,7 +11,7 @@ from lmalgebra.cli.report_page import page
 from lmalgebra.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from lmalgebra.evaluation.report import Report
+    from lmalgebra.evaluation.reports.report import Report
 
 
 def report(
@@ -26,8 +26,8 @@ def report(
     report.html needs no other file and fetches nothing; report.md shows the plots that stand beside it as PNG. Plots
     need the extra 'plots'.
     """
-    from lmalgebra.evaluation.outcomes import first_is, read_outcomes
-    from lmalgebra.evaluation.report import report as report_of
+    from lmalgebra.evaluation.reports.outcomes import first_is, read_outcomes
+    from lmalgebra.evaluation.reports.report import report as report_of
 
     found = report_of(first_is(baseline, read_outcomes(results)))
     _write(found, output)
@@ -35,8 +35,8 @@ def report(
 
 
 def _write(report: "Report", folder: Path) -> None:
-    from lmalgebra.evaluation import plots
-    from lmalgebra.evaluation.blocks import markdown
+    from lmalgebra.evaluation.reports import plots
+    from lmalgebra.evaluation.reports.blocks import markdown
 
     figures = {name: draw() for name, draw in report.drawn.items()}
     drawings = {name: plots.svg(figure, name) for name, figure in figures.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lmalgebra.cli.pages import filled
 
 if TYPE_CHECKING:
-    from lmalgebra.evaluation.blocks import Block, Section, Table
+    from lmalgebra.evaluation.reports.blocks import Block, Section, Table
 
 
 def page(title: str, sections: "Sequence[Section]", drawings: Mapping[str, str]) -> str:
@@ -22,7 +22,7 @@ def page(title: str, sections: "Sequence[Section]", drawings: Mapping[str, str])
 
 def _blocks(blocks: "Sequence[Block]", drawings: Mapping[str, str]) -> str:
     """Blocks in order; figures that follow each other stand side by side where there is room."""
-    from lmalgebra.evaluation.blocks import Figure
+    from lmalgebra.evaluation.reports.blocks import Figure
 
     parts = []
     for are_figures, some in groupby(blocks, key=lambda block: isinstance(block, Figure)):
@@ -32,7 +32,7 @@ def _blocks(blocks: "Sequence[Block]", drawings: Mapping[str, str]) -> str:
 
 
 def _block(block: "Block", drawings: Mapping[str, str]) -> str:
-    from lmalgebra.evaluation.blocks import Code, Figure, Listing, Paragraph, Table
+    from lmalgebra.evaluation.reports.blocks import Code, Figure, Listing, Paragraph, Table
 
     match block:
         case Paragraph(text):

@@ -14,8 +14,8 @@ from lmalgebra.cli.voices import model_registry, open_voice
 if TYPE_CHECKING:
     from lmalgebra.algebra import Voice
     from lmalgebra.evaluation import EvaluationSettings
-    from lmalgebra.evaluation.free_weights import OpenFormula
-    from lmalgebra.evaluation.tune import Trial, Tuned, Weights
+    from lmalgebra.evaluation.tuning.free_weights import OpenFormula
+    from lmalgebra.evaluation.tuning.tune import Trial, Tuned, Weights
 
 _WISH, _WHAT, _OUT = "Wish", "Evaluation", "Output"
 
@@ -82,9 +82,9 @@ def tune(
     """
     from lmalgebra.algebra import load_voice
     from lmalgebra.evaluation import load_settings
-    from lmalgebra.evaluation.free_weights import OpenFormula, parse_spans
-    from lmalgebra.evaluation.tune import tune as search
-    from lmalgebra.evaluation.wish import parse_wish
+    from lmalgebra.evaluation.tuning.free_weights import OpenFormula, parse_spans
+    from lmalgebra.evaluation.tuning.tune import tune as search
+    from lmalgebra.evaluation.tuning.wish import parse_wish
 
     settings = load_settings(
         config,
@@ -118,7 +118,7 @@ class _Measure:
 
     def __call__(self, weights: "Weights") -> Any:
         from lmalgebra.evaluation.evaluate import Evaluated, evaluate
-        from lmalgebra.evaluation.tune import weights_text
+        from lmalgebra.evaluation.tuning.tune import weights_text
 
         spoken = open_voice(self.voice(weights), self._models, self._settings.batch)
         result = evaluate([Evaluated(weights_text(weights), spoken)], self._work)
@@ -126,15 +126,15 @@ class _Measure:
 
 
 def _tell(trial: "Trial") -> None:
-    from lmalgebra.evaluation.tune import weights_text
+    from lmalgebra.evaluation.tuning.tune import weights_text
 
     say(f"{weights_text(trial.weights)}: {trial.reason}" if trial.reason else weights_text(trial.weights))
 
 
 def _show(tuned: "Tuned") -> None:
     """The front as a table, and what was chosen, in words."""
-    from lmalgebra.evaluation.table import cell
-    from lmalgebra.evaluation.tune import weights_text
+    from lmalgebra.evaluation.reports.table import cell
+    from lmalgebra.evaluation.tuning.tune import weights_text
 
     aims = tuned.wish.aims
     print("| weights | " + " | ".join(map(str, aims)) + " |")

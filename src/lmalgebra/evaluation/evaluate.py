@@ -21,7 +21,7 @@ from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
 from lmalgebra.evaluation.cost import costs
 from lmalgebra.evaluation.identity import Identity, identity_of
-from lmalgebra.evaluation.measures import Advance, Answers, Measure, Measured
+from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite

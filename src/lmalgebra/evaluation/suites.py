@@ -8,19 +8,19 @@ from typing import Any
 
 from lmalgebra.algebra import Model
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.coverage import Coverage
-from lmalgebra.evaluation.diversity import Diversity
 from lmalgebra.evaluation.judges import THRESHOLD, Judge
-from lmalgebra.evaluation.mauve import Mauve
-from lmalgebra.evaluation.measures import Measure
-from lmalgebra.evaluation.perplexity import Perplexity
+from lmalgebra.evaluation.measures.base import Measure
+from lmalgebra.evaluation.measures.coverage import Coverage
+from lmalgebra.evaluation.measures.diversity import Diversity
+from lmalgebra.evaluation.measures.mauve import Mauve
+from lmalgebra.evaluation.measures.perplexity import Perplexity
+from lmalgebra.evaluation.measures.safety import Safety
+from lmalgebra.evaluation.measures.similarity import Similarity
+from lmalgebra.evaluation.measures.strength import Strength
+from lmalgebra.evaluation.measures.toxicity import Toxicity
 from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
-from lmalgebra.evaluation.safety import Safety
 from lmalgebra.evaluation.settings import UTILITY
-from lmalgebra.evaluation.similarity import Similarity
-from lmalgebra.evaluation.strength import Strength
-from lmalgebra.evaluation.toxicity import Toxicity
 from lmalgebra.models.base import LanguageModel
 
 

@@ -23,7 +23,7 @@ from lmalgebra.evaluation.evaluate import (
     versions,
 )
 from lmalgebra.evaluation.identity import identity_of
-from lmalgebra.evaluation.measures import Measured
+from lmalgebra.evaluation.measures.base import Measured
 from lmalgebra.evaluation.prompts import digest
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.settings import UTILITY

@@ -1,0 +1,1 @@
+"""What is measured of answers, a file for each measure."""

@@ -1,0 +1,60 @@
+"""What measures by judges share: scores that are kept, one for each text."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lmalgebra.decoding.composed import Prompt
+from lmalgebra.decoding.context import conversation
+from lmalgebra.evaluation.judges import THRESHOLD, Judge
+from lmalgebra.evaluation.kept import Kept
+from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
+from lmalgebra.evaluation.prompts import Item
+from lmalgebra.evaluation.statistics import Quantity
+
+
+class JudgedMeasure(Measure):
+    """Something to measure by what `judge` says of each answer; its scores are kept in `cache`.
+
+    From `threshold` on an answer has what the judge looks for. `kind` is what the measure is called, before the judge.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, judge: Judge, cache: Path, threshold: float = THRESHOLD) -> None:
+        self.name, self.judge, self.threshold = f"{self.kind} by {judge.name}", judge, threshold
+        self._cache = cache
+
+    def about(self) -> dict[str, Any]:
+        return {"judge": self.judge.about(), "threshold": self.threshold}
+
+    @abstractmethod
+    def quantities(self, known: Sequence[Sequence[float]], items: Sequence[Item]) -> dict[str, Quantity]:
+        """What there is to say of the scores of each prompt's answers, those left out that could not be judged."""
+
+    def numbers(self, items: Sequence[Item]) -> dict[str, float]:
+        """What there is to say besides the answers."""
+        return {}
+
+    def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
+        texts = [(item.prompt, text) for item, each in zip(answers.items, answers.texts, strict=True) for text in each]
+        scores, notes = self.scores(texts, advance)
+        known = [[score for score in each if score is not None] for each in answers.folded(scores)]
+        quantities = self.quantities(known, answers.items)
+        return Measured(quantities, self.numbers(answers.items), scores, notes)
+
+    def scores(
+        self, texts: Sequence[tuple[Prompt, str]], advance: Advance = lambda done: None
+    ) -> tuple[list[float | None], list[str]]:
+        """The score of each text after its prompt, None where there is none, and why not."""
+        reads_prompt = self.judge.reads_prompt
+        kept = Kept(self._cache / "scores", self.judge.about(), self.judge.scores, self.judge.block)
+        return kept(
+            [[text_of(prompt), text] if reads_prompt else text for prompt, text in texts], advance
+        ), kept.troubles
+
+
+def text_of(prompt: Prompt) -> str:
+    """A prompt as plain text: what is said in a conversation, line by line."""
+    return "\n".join(message["content"] for message in conversation(prompt))

@@ -1,0 +1,1 @@
+"""Results compared, put into words, and shown."""
