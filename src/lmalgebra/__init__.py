@@ -32,7 +32,7 @@ from lmalgebra.algebra import Model as model
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
-    from lmalgebra.api import Models, load, voice
+    from lmalgebra.api import Models, evaluate, load, voice
     from lmalgebra.decoding import ComposedVoice, Service
 
 __version__ = version("lmalgebra")
@@ -46,6 +46,7 @@ __all__ = [
     "Voice",
     "classifier",
     "decay",
+    "evaluate",
     "follow",
     "forbid",
     "grammar",
@@ -73,6 +74,7 @@ _NEEDS_TORCH = {
     "ComposedVoice": "lmalgebra.decoding",
     "Models": "lmalgebra.api",
     "Service": "lmalgebra.decoding",
+    "evaluate": "lmalgebra.api",
     "load": "lmalgebra.api",
     "voice": "lmalgebra.api",
 }

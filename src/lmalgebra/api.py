@@ -1,6 +1,6 @@
 """Puts the layers together: from descriptions to a voice that speaks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -68,6 +68,27 @@ def load(
 ) -> ComposedVoice:
     """The voice of a voice file. Raises VoiceError for a file that is missing or not as it should be."""
     return voice(load_voice(Path(path)), models=models, speculate=speculate, **settings)
+
+
+def evaluate(
+    voices: Mapping[str, ComposedVoice | str | Path],
+    prompts: str = "",
+    *,
+    models: Models = shared_models,
+    **settings: Any,
+) -> dict[str, Any]:
+    """What voices say after `prompts`, measured: the result that `lmalgebra evaluate` writes, as plain data.
+
+    `voices` speak, or are paths of files with samples that anything has said, by name. `settings` are those of
+    `evaluation.EvaluationSettings`: suite, judges, count ... Raises EvaluationError, and what generation raises.
+    """
+    from lmalgebra.evaluation import EvaluationSettings
+    from lmalgebra.evaluation.evaluate import Evaluated
+    from lmalgebra.evaluation.run import run
+
+    asked = EvaluationSettings(voices=tuple(voices), prompts=prompts, **settings)
+    listed = [Evaluated(name, each if isinstance(each, ComposedVoice) else Path(each)) for name, each in voices.items()]
+    return run(asked, listed, models)
 
 
 def _opened(model: Model, report: Callable[[str], None]) -> LanguageModel:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_gguf import tiny_tensors, write_tiny_gguf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog, gguf
+from tiny_gguf import tiny_tensors, write_tiny_gguf
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_gguf import write_half_gguf, write_tiny_gguf
 
 import lmalgebra as la
 from llama_servers import SERVERS, missing_for
@@ -12,6 +11,7 @@ from lmalgebra.errors import ModelError
 from lmalgebra.models.catalog import gguf_path
 from lmalgebra.models.loading import load
 from lmalgebra.models.remote import open_remote
+from tiny_gguf import write_half_gguf, write_tiny_gguf
 
 NATIVE = "llama.cpp"
 

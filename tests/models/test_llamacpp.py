@@ -9,12 +9,12 @@ import weakref
 from pathlib import Path
 
 import pytest
-from tiny_gguf import write_tiny_gguf
 
 import lmalgebra as la
 from lmalgebra.errors import CacheFullError, ModelError
 from lmalgebra.models.base import Message, Quoted, vocabulary_difference
 from lmalgebra.models.loading import load
+from tiny_gguf import write_tiny_gguf
 
 NAME = "smollm2-135m"
 TEXTS = [

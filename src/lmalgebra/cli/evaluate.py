@@ -15,8 +15,7 @@ from lmalgebra.errors import EvaluationError
 if TYPE_CHECKING:
     from lmalgebra.api import Models
     from lmalgebra.evaluation import EvaluationSettings
-    from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work
-    from lmalgebra.evaluation.suites import Tools
+    from lmalgebra.evaluation.evaluate import Evaluated, Progress
 
 _WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
 
@@ -235,58 +234,17 @@ def evaluate(
 def _run(settings: "EvaluationSettings") -> None:
     from lmalgebra.evaluation.reports.table import tables
     from lmalgebra.evaluation.results import write_json
-    from lmalgebra.evaluation.settings import UTILITY
+    from lmalgebra.evaluation.run import run
 
     models = model_registry()
     evaluated = _voices(settings, models)
     with show_progress() as progress:
-        if settings.suite == UTILITY:
-            result = _utility(settings, evaluated, progress)
-        else:
-            result = _answers(settings, evaluated, models, progress)
+        result = run(settings, evaluated, models, progress)
     write_json(result, Path(settings.output))
     print(tables(result))
     for sentence in _notes(result):
         say(f"note: {sentence}", "yellow")
     say(f"Wrote {settings.output}.")
-
-
-def _answers(
-    settings: "EvaluationSettings", evaluated: "list[Evaluated]", models: "Models", progress: "Progress"
-) -> dict[str, Any]:
-    """What voices say after prompts, measured."""
-    from lmalgebra.evaluation.evaluate import evaluate
-
-    return evaluate(evaluated, work_of(settings, models, progress))
-
-
-def _utility(settings: "EvaluationSettings", evaluated: "list[Evaluated]", progress: "Progress") -> dict[str, Any]:
-    """What voices make of tasks."""
-    from lmalgebra.evaluation.utility.suite import Tasks, evaluate_utility
-
-    folder = Path(settings.tasks_from).expanduser() if settings.tasks_from else None
-    tasks = Tasks(settings.tasks, settings.limit, settings.shots, folder)
-    return evaluate_utility(evaluated, tasks, _cache(settings), progress)
-
-
-def work_of(settings: "EvaluationSettings", models: "Models", progress: "Progress") -> "Work":
-    """What the settings ask for. Raises LmalgebraError."""
-    from lmalgebra.evaluation.evaluate import Work
-    from lmalgebra.evaluation.prompts import load_prompts
-    from lmalgebra.evaluation.suites import suite_of
-
-    suite = suite_of(settings.suite)
-    template = settings.template or suite.template
-    prompts = load_prompts(settings.prompts, suite.read, template).sample(settings.count, settings.draw)
-    cache = _cache(settings)
-    measures = suite.measures(_tools(settings, models, cache))
-    return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)
-
-
-def _cache(settings: "EvaluationSettings") -> Path:
-    from lmalgebra.models.store import cache_folder
-
-    return Path(settings.cache).expanduser() if settings.cache else cache_folder() / "evaluation"
 
 
 def _notes(result: Mapping[str, Any]) -> Iterator[str]:
@@ -296,29 +254,6 @@ def _notes(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"{voice['name']}: prompts without an answer: {len(reasons):,}. {reasons[0]}"
         for measure, notes in voice["notes"].items():
             yield from (f"{voice['name']}, {measure}: {note}" for note in notes)
-
-
-def _tools(settings: "EvaluationSettings", models: "Models", cache: Path) -> "Tools":
-    """What the settings want measures to be made of."""
-    from lmalgebra.algebra import Model
-    from lmalgebra.evaluation.judges import Question, judges_of
-    from lmalgebra.evaluation.suites import Tools
-    from lmalgebra.models.engines import is_toy
-
-    fluency = settings.source("fluency")
-    # One way to compute, so that figures of several machines are comparable.
-    engine, dtype = ("auto", "auto") if is_toy(fluency or "") else ("torch", "float32")
-    question = Question(
-        settings.judge_template or Question.template, scale=settings.judge_scale, key_env=settings.judge_key_env
-    )
-    return Tools(
-        judges=judges_of(settings.judges, question),
-        fluency=None if fluency is None else Model(fluency, engine=engine, dtype=dtype),
-        open_model=models,
-        cache=cache,
-        embedder=settings.source("embedder"),
-        mauve=settings.source("mauve"),
-    )
 
 
 def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated]":

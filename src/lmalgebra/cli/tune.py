@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmalgebra.cli.console import INTERRUPTED, say
-from lmalgebra.cli.evaluate import show_progress, work_of
+from lmalgebra.cli.evaluate import show_progress
 from lmalgebra.cli.options import given
 from lmalgebra.cli.voices import model_registry, open_voice
 
@@ -110,6 +110,8 @@ class _Measure:
     def __init__(self, voice: "Voice", formula: "OpenFormula", settings: "EvaluationSettings", progress: Any) -> None:
         self._voice, self._formula, self._settings = voice, formula, settings
         self._models = model_registry()
+        from lmalgebra.evaluation.run import work_of
+
         self._work = work_of(settings, self._models, progress)
 
     def voice(self, weights: "Weights") -> "Voice":
