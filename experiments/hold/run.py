@@ -164,20 +164,23 @@ def table(found: dict[str, Any]) -> Iterator[str]:
 
 
 def draw(found: dict[str, Any], file: Path) -> None:
-    """Left: the mean of the last levels against targets; right: the mean level at each position."""
+    """Left: the mean of the last levels against targets, and dotted those of fixed weights; right: at each position."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.6, 3.7), width_ratios=(1, 1.5))
-    values = found["hold"]["values"]
-    targets = [each["value"] for each in values]
-    middle, low, high = np.array([each["level"] for each in values]).T
     left.plot([0, 1], [0, 1], color="0.8", linewidth=1)
-    left.errorbar(targets, middle, [middle - low, high - middle], fmt="o", ms=4, capsize=2)
+    for name, label, marker in (("hold", "gain=0.1", "o"), ("hold_faster", "gain=0.3", "s")):
+        targets = [each["value"] for each in found[name]["values"]]
+        middle, low, high = np.array([each["level"] for each in found[name]["values"]]).T
+        left.errorbar(targets, middle, [middle - low, high - middle], fmt=marker, ms=4, capsize=2, label=label)
+    for each in found["fixed"]["values"]:
+        left.axhline(each["level"][0], color="0.5", linewidth=0.8, linestyle=":")
+    left.legend(frameon=False, loc="upper left")
     left.set(xlabel="target", ylabel="level at the end, mean", aspect="equal", xlim=(0, 1), ylim=(0, 1))
-    for each in values:
+    for each in found["hold"]["values"]:
         [line] = right.plot(each["levels"][1:], label=f"{each['value']:g}")
         right.axhline(each["value"], color=line.get_color(), linewidth=0.8, linestyle=":")
     right.set(xlabel="tokens", ylabel="level, mean", ylim=(0, 1))
