@@ -6,6 +6,7 @@ import pytest
 
 import lmalgebra as la
 from lmalgebra.errors import EvaluationError, FormulaError
+from lmalgebra.evaluation import load_settings
 
 ASKED = {"judges": ["evaluation.test_run:vowels"], "fluency": "none", "samples": 3, "max_new_tokens": 6}
 
@@ -42,6 +43,11 @@ def test_what_is_wrong_is_said(prompts, tmp_path):
         la.evaluate({"plain": voice}, prompts, suite="toxicty", cache=str(tmp_path), **ASKED)
     with pytest.raises(EvaluationError, match="prompts is not given"):
         la.evaluate({"plain": voice}, cache=str(tmp_path), **ASKED)
+
+
+def test_no_voice_is_a_sentence():
+    with pytest.raises(EvaluationError, match=r"There is no voice to evaluate\. Name a file: lmalgebra evaluate"):
+        load_settings(None, {"prompts": "prompts.jsonl"})
 
 
 def test_a_voice_speaks_by_another_formula_over_the_same_weights():

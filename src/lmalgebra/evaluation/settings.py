@@ -123,4 +123,6 @@ class EvaluationSettings:
 
 def load_settings(path: Path | None, given: Mapping[str, Any]) -> EvaluationSettings:
     """The settings of a TOML file, if there is one, with those `given` in their place; see `settings_file.load`."""
+    if path is None and "voices" not in given:
+        raise EvaluationError("There is no voice to evaluate.", "Name a file: lmalgebra evaluate voice.toml ...")
     return load(EvaluationSettings, path, given, EvaluationError)
