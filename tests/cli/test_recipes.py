@@ -120,10 +120,13 @@ def test_every_verb_that_takes_a_formula_takes_a_recipe(lm, verb):
     assert "─ A recipe ─" in lm(verb, "--help").stdout
 
 
-def test_every_verb_that_has_a_formula_is_among_them(lm):
+def test_every_verb_that_speaks_by_a_formula_is_among_them(lm):
     verbs = re.findall(r"^│ (\w+) ", lm("--help").stdout, re.MULTILINE)
     assert {*VERBS} < {*verbs}
-    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout] == [*VERBS]
+    named_or_open = {"evaluate", "tune"}  # several formulas by name, or one with open weights
+    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout and verb not in named_or_open] == [
+        *VERBS
+    ]
 
 
 def test_check_shows_a_recipes_formula_and_what_stands_for_its_parts(lm):

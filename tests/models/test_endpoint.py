@@ -64,7 +64,7 @@ def test_nothing_is_asked_where_nothing_is_wanted(toy):
 def test_text_is_sent_where_the_server_takes_no_ids(toy):
     session = session_over(toy, sends_ids=False)
     assert after(session, 0, 1, 0) == pytest.approx(HALVES.rows[("a",)])
-    assert [question["prompt"] for question in toy.asked] == ["a", "ab", "aba"]
+    assert sorted(question["prompt"] for question in toy.asked) == ["a", "ab", "aba"]  # they are asked at once
     assert session.seen.reworded == 0
 
 
