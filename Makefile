@@ -51,6 +51,6 @@ clean:
 	@touch $@
 
 .venv/.installed-dev$(WITH): $(SETTINGS) | .venv/.made
-	@echo "Installing lmalgebra and the tools into .venv (about 300 MB to download, one to three minutes, once) ..."
+	@echo "Installing lmalgebra and the tools into .venv (about 450 MB to download, one to three minutes, once) ..."
 	@$(PIP) -e '.[$(EXTRAS:%=%,)dev]'
 	@touch $@ .venv/.installed$(WITH)
