@@ -20,7 +20,8 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_block_runs(block, capsys):
+def test_a_block_runs(block, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a block may write files
     exec(compile(block, "docs", "exec"), {})
 
 

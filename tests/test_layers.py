@@ -15,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 ANY = None
 FILES = ("json_lines", "settings_file")
-BELOW_DECODING = ("errors", "algebra", "distributions", "models.base")
+BELOW_DECODING = ("alike", "errors", "algebra", "distributions", "models.base")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class Layer:
 
 LAYERS = {
     "errors": Layer(inside=(), outside=()),
+    "alike": Layer(inside=(), outside=()),
     "json_lines": Layer(inside=("errors",), outside=()),
     "settings_file": Layer(inside=("errors",), outside=()),
     "algebra": Layer(inside=("errors", "algebra"), outside=("tomli_w",)),
     "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
-    "models": Layer(inside=("errors", "algebra", "distributions", "models")),
+    "models": Layer(inside=("alike", "errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
     "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "training")),
     "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "evaluation")),

@@ -51,6 +51,7 @@ def _centred(values: np.ndarray) -> np.ndarray:
 
 def result(*voices: dict[str, Any], ids: list[str] = IDS, **more: Any) -> dict[str, Any]:
     prompts = {"source": "prompts.jsonl", "revision": "c0ffee", "count": len(ids), "ids": ids}
+    prompts |= {"draw": 3, "template": "Say: {{ prompt }}"}
     agreement = {"one / other": {"texts": 400, "pearson": 0.5, "spearman": None, "kappa": 0.25}}
     about = {"format": FORMAT, "suite": "toxicity", "prompts": prompts, "measures": MEASURES}
     return {**about, "versions": {"lmalgebra": "0.1.0"}, "voices": list(voices), "agreement": agreement, **more}

@@ -49,6 +49,8 @@ def test_a_result_has_all_that_reproduces_it(toy, cache):
         "source": "prompts.jsonl",
         "revision": "revision",
         "count": 4,
+        "draw": None,
+        "template": "",
         "ids": [item.id for item in ITEMS],
     }
     (voice,) = result["voices"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -48,35 +49,24 @@ class Formula:
         """The distinct terms, in order of first appearance."""
         from lmalgebra.algebra.formula import Term
 
-        found: dict[Term, None] = {}
-        seen: set[int] = set()
-        waiting: list[Formula] = [self]
-        while waiting:
-            node = waiting.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if isinstance(node, Term):
-                found[node] = None
-            waiting.extend(reversed(node.operands))
-        return tuple(found)
+        return tuple(dict.fromkeys(node for node in self._nodes() if isinstance(node, Term)))
 
     def gauges(self) -> tuple[Term, ...]:
         """The distinct classifiers that steer weights in it, in order of first appearance; they are no leaves."""
         from lmalgebra.algebra.steer import Steered
 
-        found: dict[Term, None] = {}
+        return tuple(dict.fromkeys(node.gauge for node in self._nodes() if isinstance(node, Steered)))
+
+    def _nodes(self) -> Iterator[Formula]:
+        """Itself and what it is made of, each object once, from left to right; deep formulas need no deep stack."""
         seen: set[int] = set()
         waiting: list[Formula] = [self]
         while waiting:
             node = waiting.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if isinstance(node, Steered):
-                found[node.gauge] = None
-            waiting.extend(reversed(node.operands))
-        return tuple(found)
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                waiting.extend(reversed(node.operands))
 
     def mass(self) -> Weight:
         """The number that the score is divided by; see `lmalgebra.algebra.mass`."""

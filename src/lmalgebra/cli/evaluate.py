@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
-from lmalgebra.cli.options import given
+from lmalgebra.cli.options import given, option
 from lmalgebra.cli.voices import model_registry, open_voice, with_formula
 from lmalgebra.errors import EvaluationError
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from lmalgebra.evaluation.evaluate import Evaluated, Progress
 
 _WHAT, _TASKS, _SAMPLING, _RUNNING = "What", "Tasks, of the suite utility", "Sampling", "Running"
-
-
-def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
 def evaluate(
@@ -35,7 +31,7 @@ def evaluate(
     ] = None,
     config: Annotated[
         Path | None,
-        _option(
+        option(
             _WHAT,
             "--config",
             text="TOML, with settings named like the options; options given here replace them.",
@@ -43,23 +39,23 @@ def evaluate(
         ),
     ] = None,
     suite: Annotated[
-        str | None, _option(_WHAT, "--suite", text="What to measure. Default: toxicity.", metavar="NAME")
+        str | None, option(_WHAT, "--suite", text="What to measure. Default: toxicity.", metavar="NAME")
     ] = None,
     prompts: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT, "--prompts", text="JSON Lines, or hub:OWNER/NAME (extra 'evaluate').", metavar="FILE.jsonl|hub:NAME"
         ),
     ] = None,
     count: Annotated[
-        int | None, _option(_WHAT, "--count", text="Draw so many of the prompts. Default: all.", metavar="PROMPTS")
+        int | None, option(_WHAT, "--count", text="Draw so many of the prompts. Default: all.", metavar="PROMPTS")
     ] = None,
     draw: Annotated[
-        int | None, _option(_WHAT, "--draw", text="Decides which are drawn. Default: 0.", metavar="NUMBER")
+        int | None, option(_WHAT, "--draw", text="Decides which are drawn. Default: 0.", metavar="NUMBER")
     ] = None,
     formula: Annotated[
         list[str] | None,
-        _option(
+        option(
             _WHAT,
             "--formula",
             text="A voice by a formula over the voice file's terms; may be given several times.",
@@ -68,7 +64,7 @@ def evaluate(
     ] = None,
     weights: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT,
             "--weights",
             text="Each makes a voice of a --formula with {weight} in it; together they are a curve.",
@@ -77,7 +73,7 @@ def evaluate(
     ] = None,
     template: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT,
             "--template",
             text="What is asked: Jinja over `prompt` and the fields of a line. Default: the suite's.",
@@ -86,7 +82,7 @@ def evaluate(
     ] = None,
     judge: Annotated[
         list[str] | None,
-        _option(
+        option(
             _WHAT,
             "--judge",
             text="FOLDER#LABEL or OWNER/NAME@REVISION#LABEL of a classifier, detoxify, profanity, vader, "
@@ -97,7 +93,7 @@ def evaluate(
     ] = None,
     judge_template: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT,
             "--judge-template",
             text="What a language model is asked as judge: Jinja over `text` and, if it is to see it, `prompt`.",
@@ -106,15 +102,15 @@ def evaluate(
     ] = None,
     judge_scale: Annotated[
         float | None,
-        _option(_WHAT, "--judge-scale", text="The most that it may answer. Default: 10.", metavar="NUMBER"),
+        option(_WHAT, "--judge-scale", text="The most that it may answer. Default: 10.", metavar="NUMBER"),
     ] = None,
     judge_key_env: Annotated[
         str | None,
-        _option(_WHAT, "--judge-key-env", text="Environment variable with its server's key.", metavar="NAME"),
+        option(_WHAT, "--judge-key-env", text="Environment variable with its server's key.", metavar="NAME"),
     ] = None,
     fluency: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT,
             "--fluency",
             text="Model that judges how likely texts are, or none. Default: gemma3-270m.",
@@ -123,7 +119,7 @@ def evaluate(
     ] = None,
     embedder: Annotated[
         str | None,
-        _option(
+        option(
             _WHAT,
             "--embedder",
             text="Encoder that judges meaning, or none. Default: sentence-transformers/all-MiniLM-L6-v2.",
@@ -132,54 +128,54 @@ def evaluate(
     ] = None,
     mauve: Annotated[
         str | None,
-        _option(_WHAT, "--mauve", text="Model of MAUVE's features, or none. Default: none.", metavar="MODEL"),
+        option(_WHAT, "--mauve", text="Model of MAUVE's features, or none. Default: none.", metavar="MODEL"),
     ] = None,
     tasks: Annotated[
         str | None,
-        _option(
+        option(
             _TASKS, "--tasks", text="Names of lm-evaluation-harness, with commas (extra 'utility').", metavar="NAMES"
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        _option(_TASKS, "--limit", text="Only so many first documents of each. Default: all.", metavar="DOCUMENTS"),
+        option(_TASKS, "--limit", text="Only so many first documents of each. Default: all.", metavar="DOCUMENTS"),
     ] = None,
     shots: Annotated[
-        int | None, _option(_TASKS, "--shots", text="Examples before each. Default: the task's.", metavar="EXAMPLES")
+        int | None, option(_TASKS, "--shots", text="Examples before each. Default: the task's.", metavar="EXAMPLES")
     ] = None,
     tasks_from: Annotated[
         str | None,
-        _option(_TASKS, "--tasks-from", text="A folder with the tasks' data. Default: a hub.", metavar="DIR"),
+        option(_TASKS, "--tasks-from", text="A folder with the tasks' data. Default: a hub.", metavar="DIR"),
     ] = None,
     samples: Annotated[
         int | None,
-        _option(_SAMPLING, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS"),
+        option(_SAMPLING, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS"),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, _option(_SAMPLING, "--max-new-tokens", text="Default: the suite's.", metavar="TOKENS")
+        int | None, option(_SAMPLING, "--max-new-tokens", text="Default: the suite's.", metavar="TOKENS")
     ] = None,
     temperature: Annotated[
-        float | None, _option(_SAMPLING, "--temperature", text="Default: the suite's.", metavar="NUMBER")
+        float | None, option(_SAMPLING, "--temperature", text="Default: the suite's.", metavar="NUMBER")
     ] = None,
     top_p: Annotated[
-        float | None, _option(_SAMPLING, "--top-p", text="Default: the suite's.", metavar="PROBABILITY")
+        float | None, option(_SAMPLING, "--top-p", text="Default: the suite's.", metavar="PROBABILITY")
     ] = None,
-    top_k: Annotated[int | None, _option(_SAMPLING, "--top-k", text="Default: all.", metavar="TOKENS")] = None,
+    top_k: Annotated[int | None, option(_SAMPLING, "--top-k", text="Default: all.", metavar="TOKENS")] = None,
     seed: Annotated[
-        int | None, _option(_SAMPLING, "--seed", text="Decides every draw. Default: 0.", metavar="NUMBER")
+        int | None, option(_SAMPLING, "--seed", text="Decides every draw. Default: 0.", metavar="NUMBER")
     ] = None,
     output: Annotated[
-        str | None, _option(_RUNNING, "--output", text="Result file. Default: evaluation.json.", metavar="FILE.json")
+        str | None, option(_RUNNING, "--output", text="Result file. Default: evaluation.json.", metavar="FILE.json")
     ] = None,
     cache: Annotated[
         str | None,
-        _option(_RUNNING, "--cache", text="Where texts and scores are kept. Default: the user's cache.", metavar="DIR"),
+        option(_RUNNING, "--cache", text="Where texts and scores are kept. Default: the user's cache.", metavar="DIR"),
     ] = None,
     batch: Annotated[
-        int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 64.", metavar="SAMPLES")
+        int | None, option(_RUNNING, "--batch", text="Samples in progress at once. Default: 64.", metavar="SAMPLES")
     ] = None,
     times: Annotated[
-        bool | None, _option(_RUNNING, "--times", text="Tell, too, what a token costs, against one model alone.")
+        bool | None, option(_RUNNING, "--times", text="Tell, too, what a token costs, against one model alone.")
     ] = None,
 ) -> None:
     """Let voices answer the prompts of a suite, and measure what they say; the suite utility asks them the tasks of
@@ -278,13 +274,15 @@ def _voices(settings: "EvaluationSettings", models: "Models") -> "list[Evaluated
 def _formulas(settings: "EvaluationSettings") -> Iterator[tuple[str, str, str, float]]:
     """Each formula after its name; where it has a place for weights one for each, with its point of the curve."""
     from lmalgebra.evaluation.settings import WEIGHT
+    from lmalgebra.evaluation.tuning.free_weights import OpenFormula
 
-    for name, formula in settings.formulas.items():
-        if WEIGHT not in formula:
-            yield name, formula, "", 0.0
+    for name, text in settings.formulas.items():
+        formula = OpenFormula(text)
+        if not formula.names:
+            yield name, text, "", 0.0
             continue
         for weight in settings.weights:
-            yield f"{name} at {weight:g}", formula.replace(WEIGHT, f"({weight:g})"), name, weight
+            yield f"{name} at {weight:g}", formula.at({WEIGHT: weight}), name, weight
 
 
 def _numbers(text: str) -> list[float]:

@@ -13,17 +13,18 @@ VoiceFile = Annotated[
 ]
 
 
-def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
+def option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option under a heading of the help text, which says its default itself."""
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
 
 
 FormulaText = Annotated[
     str | None,
-    _option(_VOICE, "--formula", text="A formula over the voice's terms, in place of the voice's own.", metavar="TEXT"),
+    option(_VOICE, "--formula", text="A formula over the voice's terms, in place of the voice's own.", metavar="TEXT"),
 ]
 ModelSource = Annotated[
     str | None,
-    _option(
+    option(
         _VOICE,
         "--model",
         text="The model that the voice speaks with: a catalogue name, a hub id, a folder, a .gguf file, or 'toy'. "
@@ -34,11 +35,11 @@ ModelSource = Annotated[
 
 RecipeName = Annotated[
     str | None,
-    _option(_RECIPE, "--recipe", text="Speak by a published method; `lmalgebra recipes` lists them.", metavar="NAME"),
+    option(_RECIPE, "--recipe", text="Speak by a published method; `lmalgebra recipes` lists them.", metavar="NAME"),
 ]
 RecipeValues = Annotated[
     list[str] | None,
-    _option(
+    option(
         _RECIPE,
         "--set",
         text="A parameter of the recipe, or a term for one of its parts; may be given several times.",
@@ -47,7 +48,7 @@ RecipeValues = Annotated[
 ]
 RecipeSystems = Annotated[
     list[str] | None,
-    _option(
+    option(
         _RECIPE,
         "--system",
         text="The system prompt of a part or of a new term; may be given several times.",
@@ -56,29 +57,29 @@ RecipeSystems = Annotated[
 ]
 RecipeClassifier = Annotated[
     str | None,
-    _option(_RECIPE, "--classifier", text="The classifier, for the recipes that need one.", metavar="FOLDER"),
+    option(_RECIPE, "--classifier", text="The classifier, for the recipes that need one.", metavar="FOLDER"),
 ]
 RecipeLabel = Annotated[
-    str | None, _option(_RECIPE, "--label", text="The label of the classifier that is wanted.", metavar="LABEL")
+    str | None, option(_RECIPE, "--label", text="The label of the classifier that is wanted.", metavar="LABEL")
 ]
 RecipeUnwanted = Annotated[
     str | None,
-    _option(_RECIPE, "--unwanted", text="The label whose absence is wanted, in place of --label.", metavar="LABEL"),
+    option(_RECIPE, "--unwanted", text="The label whose absence is wanted, in place of --label.", metavar="LABEL"),
 ]
 
 MaxNewTokens = Annotated[
-    int | None, _option(_SAMPLING, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS")
+    int | None, option(_SAMPLING, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS")
 ]
 MinNewTokens = Annotated[
-    int | None, _option(_SAMPLING, "--min-new-tokens", text="Do not end before. Default: 0.", metavar="TOKENS")
+    int | None, option(_SAMPLING, "--min-new-tokens", text="Do not end before. Default: 0.", metavar="TOKENS")
 ]
 Temperature = Annotated[
     float | None,
-    _option(_SAMPLING, "--temperature", text="Divides log-probabilities; 0 is greedy. Default: 1.", metavar="NUMBER"),
+    option(_SAMPLING, "--temperature", text="Divides log-probabilities; 0 is greedy. Default: 1.", metavar="NUMBER"),
 ]
 TopP = Annotated[
     float | None,
-    _option(
+    option(
         _SAMPLING,
         "--top-p",
         text="Keep the smallest set of tokens with this probability. Default: 1, all.",
@@ -86,11 +87,11 @@ TopP = Annotated[
     ),
 ]
 TopK = Annotated[
-    int | None, _option(_SAMPLING, "--top-k", text="Keep so many likeliest tokens. Default: all.", metavar="TOKENS")
+    int | None, option(_SAMPLING, "--top-k", text="Keep so many likeliest tokens. Default: all.", metavar="TOKENS")
 ]
 MinP = Annotated[
     float | None,
-    _option(
+    option(
         _SAMPLING,
         "--min-p",
         text="Drop tokens below this share of the likeliest one's probability. Default: 0, none.",
@@ -99,25 +100,25 @@ MinP = Annotated[
 ]
 RepetitionPenalty = Annotated[
     float | None,
-    _option(
+    option(
         _SAMPLING, "--repetition-penalty", text="Factor against tokens said before. Default: 1, none.", metavar="FACTOR"
     ),
 ]
 Stop = Annotated[
     list[str] | None,
-    _option(_SAMPLING, "--stop", text="Stop before this text; may be given several times.", metavar="TEXT"),
+    option(_SAMPLING, "--stop", text="Stop before this text; may be given several times.", metavar="TEXT"),
 ]
 Seed = Annotated[
     int | None,
-    _option(_SAMPLING, "--seed", text="Decides every draw; sample i has seed + i. Default: 0.", metavar="NUMBER"),
+    option(_SAMPLING, "--seed", text="Decides every draw; sample i has seed + i. Default: 0.", metavar="NUMBER"),
 ]
 Samples = Annotated[
-    int | None, _option(_SAMPLING, "--samples", text="Texts for each prompt. Default: 1.", metavar="TEXTS")
+    int | None, option(_SAMPLING, "--samples", text="Texts for each prompt. Default: 1.", metavar="TEXTS")
 ]
 
 Dtype = Annotated[
     str | None,
-    _option(
+    option(
         _RUNNING,
         "--dtype",
         text="Number format of the weights: auto, float32, bfloat16, float16 or float64. Default: auto.",
@@ -126,11 +127,11 @@ Dtype = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
+    option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
 ]
 Engine = Annotated[
     str | None,
-    _option(
+    option(
         _RUNNING,
         "--engine",
         text="What computes: torch; native, which compiles kernels for this processor once (Llama and its kin; needs "
@@ -141,7 +142,7 @@ Engine = Annotated[
 ]
 Quantization = Annotated[
     str | None,
-    _option(
+    option(
         _RUNNING,
         "--quantization",
         text="Round the weights: none, or int4, which is faster on a CPU for a few rows at once, and worse unless they "
@@ -150,11 +151,11 @@ Quantization = Annotated[
     ),
 ]
 Batch = Annotated[
-    int | None, _option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")
+    int | None, option(_RUNNING, "--batch", text="Samples in progress at once. Default: 32.", metavar="SAMPLES")
 ]
 Speculate = Annotated[
     str | None,
-    _option(
+    option(
         _RUNNING,
         "--speculate",
         text="Let a part of the formula draft: off, auto (measured), or stages such as 'small:4' or 'prompt:8' (copy "
@@ -164,7 +165,7 @@ Speculate = Annotated[
 ]
 Draft = Annotated[
     str | None,
-    _option(_RUNNING, "--draft", text="A formula over the voice's terms that drafts for its own.", metavar="TEXT"),
+    option(_RUNNING, "--draft", text="A formula over the voice's terms that drafts for its own.", metavar="TEXT"),
 ]
 
 

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
-from lmalgebra.cli.options import given
+from lmalgebra.cli.options import given, option
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifier import Trained
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
-
-
-def _option(panel: str, *names: str, text: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False)
 
 
 @app.command()
@@ -36,11 +32,11 @@ def classifier(
     ] = None,
     data: Annotated[
         list[str] | None,
-        _option(_DATA, "--data", text="JSON Lines; may be given several times.", metavar="FILE.jsonl"),
+        option(_DATA, "--data", text="JSON Lines; may be given several times.", metavar="FILE.jsonl"),
     ] = None,
     text: Annotated[
         list[str] | None,
-        _option(
+        option(
             _DATA,
             "--text",
             text="Field of the text; several go with as many labels or scores. Default: text.",
@@ -49,52 +45,50 @@ def classifier(
     ] = None,
     label: Annotated[
         list[str] | None,
-        _option(_DATA, "--label", text="Field of its label: text, a whole number, true or false.", metavar="FIELD"),
+        option(_DATA, "--label", text="Field of its label: text, a whole number, true or false.", metavar="FIELD"),
     ] = None,
     score: Annotated[
         list[str] | None,
-        _option(_DATA, "--score", text="Field of its score from 0 to 1, in place of a label.", metavar="FIELD"),
+        option(_DATA, "--score", text="Field of its score from 0 to 1, in place of a label.", metavar="FIELD"),
     ] = None,
     name: Annotated[
-        str | None, _option(_DATA, "--name", text="Label that a score is of. Default: yes.", metavar="NAME")
+        str | None, option(_DATA, "--name", text="Label that a score is of. Default: yes.", metavar="NAME")
     ] = None,
     held_out: Annotated[
         float | None,
-        _option(_DATA, "--held-out", text="Share of the lines that are only judged. Default: 0.1.", metavar="SHARE"),
+        option(_DATA, "--held-out", text="Share of the lines that are only judged. Default: 0.1.", metavar="SHARE"),
     ] = None,
     max_tokens: Annotated[
         int | None,
-        _option(_DATA, "--max-tokens", text="Longer texts keep so many at their end. Default: 128.", metavar="TOKENS"),
+        option(_DATA, "--max-tokens", text="Longer texts keep so many at their end. Default: 128.", metavar="TOKENS"),
     ] = None,
     model: Annotated[
         str | None,
-        _option(
+        option(
             _NETWORK, "--model", text="Encoder or causal model: a folder, hub id or catalogue name.", metavar="NAME"
         ),
     ] = None,
     layers: Annotated[
-        int | None, _option(_NETWORK, "--layers", text="Keep the first so many. Default: 0, all.", metavar="LAYERS")
+        int | None, option(_NETWORK, "--layers", text="Keep the first so many. Default: 0, all.", metavar="LAYERS")
     ] = None,
     lora: Annotated[
         int | None,
-        _option(
-            _NETWORK, "--lora", text="Train updates of this rank by PEFT. Default: 0, all weights.", metavar="RANK"
-        ),
+        option(_NETWORK, "--lora", text="Train updates of this rank by PEFT. Default: 0, all weights.", metavar="RANK"),
     ] = None,
-    head_only: Annotated[bool | None, _option(_NETWORK, "--head-only", text="Train the head and nothing else.")] = None,
+    head_only: Annotated[bool | None, option(_NETWORK, "--head-only", text="Train the head and nothing else.")] = None,
     epochs: Annotated[
-        float | None, _option(_TRAINING, "--epochs", text="Times through the data. Default: 3.", metavar="EPOCHS")
+        float | None, option(_TRAINING, "--epochs", text="Times through the data. Default: 3.", metavar="EPOCHS")
     ] = None,
     batch_size: Annotated[
-        int | None, _option(_TRAINING, "--batch-size", text="Texts in a step. Default: 32.", metavar="TEXTS")
+        int | None, option(_TRAINING, "--batch-size", text="Texts in a step. Default: 32.", metavar="TEXTS")
     ] = None,
     learning_rate: Annotated[
         float | None,
-        _option(_TRAINING, "--learning-rate", text="AdamW's, at its height. Default: 5e-5.", metavar="NUMBER"),
+        option(_TRAINING, "--learning-rate", text="AdamW's, at its height. Default: 5e-5.", metavar="NUMBER"),
     ] = None,
     warmup: Annotated[
         float | None,
-        _option(
+        option(
             _TRAINING,
             "--warmup",
             text="Share of the steps in which it rises; then it falls. Default: 0.1.",
@@ -102,20 +96,20 @@ def classifier(
         ),
     ] = None,
     weight_decay: Annotated[
-        float | None, _option(_TRAINING, "--weight-decay", text="AdamW's. Default: 0.01.", metavar="NUMBER")
+        float | None, option(_TRAINING, "--weight-decay", text="AdamW's. Default: 0.01.", metavar="NUMBER")
     ] = None,
     seed: Annotated[
         int | None,
-        _option(_TRAINING, "--seed", text="Decides the split, the head and the order. Default: 0.", metavar="NUMBER"),
+        option(_TRAINING, "--seed", text="Decides the split, the head and the order. Default: 0.", metavar="NUMBER"),
     ] = None,
-    output: Annotated[str | None, _option(_RUNNING, "--output", text="Folder to make.", metavar="FOLDER")] = None,
+    output: Annotated[str | None, option(_RUNNING, "--output", text="Folder to make.", metavar="FOLDER")] = None,
     checkpoint_steps: Annotated[
         int | None,
-        _option(_RUNNING, "--checkpoint-steps", text="Steps between checkpoints. Default: 200.", metavar="STEPS"),
+        option(_RUNNING, "--checkpoint-steps", text="Steps between checkpoints. Default: 200.", metavar="STEPS"),
     ] = None,
     device: Annotated[
         str | None,
-        _option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
+        option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.", rich_help_panel=_RUNNING)] = False,
 ) -> None:

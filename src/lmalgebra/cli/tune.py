@@ -8,7 +8,7 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.evaluate import show_progress
-from lmalgebra.cli.options import given
+from lmalgebra.cli.options import given, option
 from lmalgebra.cli.voices import model_registry, open_voice
 
 if TYPE_CHECKING:
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
 _WISH, _WHAT, _OUT = "Wish", "Evaluation", "Output"
 
 
-def _option(panel: str, *names: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel, show_default=False, **more)
-
-
 def tune(
     voice: Annotated[Path, typer.Argument(metavar="VOICE.toml", help="Whose terms the formula is over.")],
     formula: Annotated[
         str,
-        _option(
+        option(
             _WISH,
             "--formula",
             text="A formula with open weights in braces, such as 'base - {w} * union(toxic, base)'.",
@@ -37,42 +33,40 @@ def tune(
     ],
     weight: Annotated[
         list[str],
-        _option(
-            _WISH, "--weight", text="Where an open weight is looked for; once for each.", metavar="NAME=LEAST:MOST"
-        ),
+        option(_WISH, "--weight", text="Where an open weight is looked for; once for each.", metavar="NAME=LEAST:MOST"),
     ],
     wish: Annotated[
         str,
-        _option(_WISH, "--wish", text="Such as 'probability of toxicity below 0.05, best perplexity'.", metavar="TEXT"),
+        option(_WISH, "--wish", text="Such as 'probability of toxicity below 0.05, best perplexity'.", metavar="TEXT"),
     ],
-    trials: Annotated[int, _option(_WISH, "--trials", text="Choices to try. Default: 20.", min=1)] = 20,
+    trials: Annotated[int, option(_WISH, "--trials", text="Choices to try. Default: 20.", min=1)] = 20,
     seed: Annotated[
-        int, _option(_WISH, "--seed", text="Decides which are tried. Default: 0.", metavar="NUMBER", min=0)
+        int, option(_WISH, "--seed", text="Decides which are tried. Default: 0.", metavar="NUMBER", min=0)
     ] = 0,
     config: Annotated[
         Path | None,
-        _option(_WHAT, "--config", text="TOML, with settings as for evaluate.", metavar="SETTINGS.toml"),
+        option(_WHAT, "--config", text="TOML, with settings as for evaluate.", metavar="SETTINGS.toml"),
     ] = None,
     suite: Annotated[
-        str | None, _option(_WHAT, "--suite", text="What to measure. Default: toxicity.", metavar="NAME")
+        str | None, option(_WHAT, "--suite", text="What to measure. Default: toxicity.", metavar="NAME")
     ] = None,
     prompts: Annotated[
-        str | None, _option(_WHAT, "--prompts", text="As for evaluate.", metavar="FILE.jsonl|hub:NAME")
+        str | None, option(_WHAT, "--prompts", text="As for evaluate.", metavar="FILE.jsonl|hub:NAME")
     ] = None,
     count: Annotated[
-        int | None, _option(_WHAT, "--count", text="Draw so many of the prompts. Default: all.", metavar="PROMPTS")
+        int | None, option(_WHAT, "--count", text="Draw so many of the prompts. Default: all.", metavar="PROMPTS")
     ] = None,
     samples: Annotated[
-        int | None, _option(_WHAT, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS")
+        int | None, option(_WHAT, "--samples", text="Texts for each prompt. Default: the suite's.", metavar="TEXTS")
     ] = None,
     judge: Annotated[
         list[str] | None,
-        _option(_WHAT, "--judge", text="As for evaluate; may be given several times.", metavar="JUDGE"),
+        option(_WHAT, "--judge", text="As for evaluate; may be given several times.", metavar="JUDGE"),
     ] = None,
-    fluency: Annotated[str | None, _option(_WHAT, "--fluency", text="As for evaluate.", metavar="MODEL")] = None,
-    cache: Annotated[str | None, _option(_WHAT, "--cache", text="As for evaluate.", metavar="DIR")] = None,
+    fluency: Annotated[str | None, option(_WHAT, "--fluency", text="As for evaluate.", metavar="MODEL")] = None,
+    cache: Annotated[str | None, option(_WHAT, "--cache", text="As for evaluate.", metavar="DIR")] = None,
     output: Annotated[
-        Path, _option(_OUT, "--output", text="The tuned voice file. Default: tuned.toml.", metavar="FILE.toml")
+        Path, option(_OUT, "--output", text="The tuned voice file. Default: tuned.toml.", metavar="FILE.toml")
     ] = Path("tuned.toml"),
 ) -> None:
     """Find the weights of a formula that grant a wish, and show what else could be had.

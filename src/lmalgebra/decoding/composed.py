@@ -95,7 +95,10 @@ class ComposedVoice:
         return f"ComposedVoice({str(self.formula)!r})"
 
     def with_formula(self, formula: Formula) -> "ComposedVoice":
-        """A voice of the same models and settings that speaks by another formula. Raises FormulaError."""
+        """A voice of the same models and settings that speaks by another formula, with nothing drafting for it.
+
+        Raises FormulaError.
+        """
         described = replace(self.voice, formula=formula)
         return ComposedVoice(described, self._open_model, self.max_samples, open_scorer=self._open_scorer)
 

@@ -8,7 +8,7 @@ from math import isinf
 
 from torch import Tensor
 
-from lmalgebra.decoding.alike import common_length
+from lmalgebra.alike import common_length
 
 
 class Evidence:

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from lmalgebra.decoding.alike import common_length
+from lmalgebra.alike import common_length
 from lmalgebra.decoding.loaded import Home
 from lmalgebra.models.base import Row
 

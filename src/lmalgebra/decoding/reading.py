@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import Formula, Term
+from lmalgebra.alike import common_length
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
-from lmalgebra.decoding.prefixes import SHORTEST, common_length
+from lmalgebra.decoding.prefixes import SHORTEST
 from lmalgebra.errors import CacheFullError
 from lmalgebra.models.base import Row
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from lmalgebra.algebra import Term
-from lmalgebra.decoding.alike import common_length
+from lmalgebra.alike import common_length
 from lmalgebra.decoding.loaded import Home, LoadedFormula
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.prefixes import SHORTEST, KeptPrefixes, most_alike

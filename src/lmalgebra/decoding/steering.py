@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lmalgebra.algebra import Hold, Steered
-from lmalgebra.decoding.alike import common_length
+from lmalgebra.alike import common_length
 from lmalgebra.models.base import Asked, Message, Scorer
 
 

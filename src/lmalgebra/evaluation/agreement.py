@@ -1,4 +1,4 @@
-"""How well two judges of the same texts agree."""
+"""How well two judges of the same texts agree. By NumPy alone, since SciPy comes only with extras; tests compare."""
 
 from typing import Any
 

@@ -114,6 +114,8 @@ def _head(work: Work) -> dict[str, Any]:
             "source": Path(prompts.source).name,
             "revision": prompts.revision,
             "count": len(prompts.items),
+            "draw": prompts.draw,
+            "template": prompts.template,
             "ids": [item.id for item in prompts.items],
         },
         "measures": {measure.name: measure.about() for measure in work.measures},

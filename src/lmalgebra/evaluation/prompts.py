@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,17 @@ class Item:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts and where they are from. `revision` is the digest of all that was read, or the hub's commit."""
+    """Prompts and where they are from.
+
+    `revision` is the digest of all that was read, or the hub's commit; `draw` is the seed by which some of them were
+    drawn, None for all; `template` made them of rows where it is not empty.
+    """
 
     source: str
     revision: str
     items: tuple[Item, ...]
+    draw: int | None = None
+    template: str = ""
 
     def sample(self, count: int | None, seed: int = 0) -> "PromptSet":
         """`count` of them drawn by `seed`, in their own order; all for None.
@@ -50,7 +56,7 @@ class PromptSet:
         if count < 1:
             raise EvaluationError(f"{count} prompts leave nothing to evaluate.", "Give a whole number of at least 1.")
         places = np.random.default_rng(seed).permutation(len(self.items))[:count]
-        return PromptSet(self.source, self.revision, tuple(self.items[place] for place in sorted(places)))
+        return replace(self, items=tuple(self.items[place] for place in sorted(places)), draw=seed)
 
 
 def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item], template: str = "") -> PromptSet:
@@ -64,7 +70,7 @@ def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item], te
     if template:
         filled = Template(template)
         items = [Item(filled.fill({**item.fields, "prompt": item.prompt}), item.fields) for item in items]
-    return PromptSet(source, revision, unique(items))
+    return PromptSet(source, revision, unique(items), template=template)
 
 
 def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.tuning.free_weights import OpenFormula
 from lmalgebra.settings_file import check_kinds, check_ranges, load
 
-WEIGHT = "{weight}"
-"""Stands in a formula for each of the weights."""
+WEIGHT = "weight"
+"""The name in braces that stands in a formula for each of the weights."""
 
 GENERATION = ("samples", "max_new_tokens", "temperature", "top_p", "top_k", "seed")
 """Settings of generation that an evaluation may change; those that it leaves are the suite's."""
@@ -97,11 +98,11 @@ class EvaluationSettings:
             raise EvaluationError(
                 f"formulas are over the terms of one voice file, and {len(self.voices)} are given.", "Keep one."
             )
-
-        if bool(self.weights) != any(WEIGHT in formula for formula in self.formulas.values()):
+        names = {name for formula in self.formulas.values() for name in OpenFormula(formula).names}
+        if names != ({WEIGHT} if self.weights else set()):
             raise EvaluationError(
-                f"weights and a formula with {WEIGHT} belong together.",
-                f"Write --formula 'name = base + {WEIGHT} * (formal - base)' --weights 0,0.5,1.",
+                "weights and a formula with {weight} belong together.",
+                "Write --formula 'name = base + {weight} * (formal - base)' --weights 0,0.5,1.",
             )
 
     def _refuse(self, names: tuple[str, ...]) -> None:

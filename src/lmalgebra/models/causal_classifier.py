@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lmalgebra.alike import common_length
 from lmalgebra.errors import CacheFullError, DecodingError, PromptError
 from lmalgebra.models.base import Ahead, Asked, Message, Quoted, Row, Scorer, Session
 from lmalgebra.models.sequence_classifier import SequenceClassifier
@@ -95,9 +96,7 @@ class CausalClassifier(Scorer):
         state: Reading = asked.state
         if state.row is None:
             state.row = self._session.open()
-        common = 0
-        while common < min(len(state.tokens), len(asked.tokens)) and state.tokens[common] == asked.tokens[common]:
-            common += 1
+        common = common_length(state.tokens, list(asked.tokens))
         kept = max(
             0, min(len(state.before) + common, len(state.before) + asked.first - 1, self._session.length(state.row))
         )

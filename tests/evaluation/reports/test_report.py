@@ -129,7 +129,8 @@ def test_the_same_can_be_had_again(reported, tmp_path):
     one = voice("My voice", settings=SETTINGS | {"min_p": 0.1})
     command, used, _, file, weights = reported(one)["The same again"]
     assert shlex.split(command.text.replace("\\\n", "")) == shlex.split(
-        "lmalgebra evaluate my-voice.toml --suite toxicity --prompts prompts.jsonl --count 40 --judge profanity "
+        "lmalgebra evaluate my-voice.toml --suite toxicity --prompts prompts.jsonl --count 40 --draw 3 "
+        "--template 'Say: {{ prompt }}' --judge profanity "
         "--fluency judge --samples 5 --max-new-tokens 20 --temperature 1.0 --top-p 0.9 --seed 0"
     )
     assert isinstance(command, Code)

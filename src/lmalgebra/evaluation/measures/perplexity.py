@@ -35,7 +35,8 @@ class Perplexity(Measure):
     """The perplexity of continuations under `model`, which `open_model` loads; what it found is kept in `cache`."""
 
     def __init__(self, model: Model, open_model: Callable[[Model], LanguageModel], cache: Path) -> None:
-        self._called = Path(model.source).name
+        path = Path(model.source).expanduser()
+        self._called = path.name if path.exists() else model.source
         self.name, self.model = f"perplexity by {self._called}", model
         self._open, self._cache = open_model, cache
 

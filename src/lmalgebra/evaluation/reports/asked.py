@@ -70,7 +70,10 @@ def _command(result: Mapping[str, Any], voices: Sequence[Outcome]) -> str:
     if result["suite"] == UTILITY:
         return _folded([*parts, *_options({"suite": UTILITY} | result["options"])])
     prompts = result["prompts"]
-    given = _options({"suite": result["suite"], "prompts": prompts["source"], "count": prompts["count"]})
+    given = _options({"suite": result["suite"], "prompts": prompts["source"]})
+    if prompts.get("draw") is not None:
+        given += _options({"count": prompts["count"], "draw": prompts["draw"]})
+    given += _options({"template": prompts["template"]} if prompts.get("template") else {})
     given += [f"--judge {shlex.quote(each)}" for each in _judges(result)]
     given += [f"--fluency {shlex.quote(_fluency(result))}"]
     settings: Mapping[str, Any] = next((one.voice["settings"] for one in voices if "settings" in one.voice), {})
