@@ -36,8 +36,9 @@ LAYERS = {
     "distributions": Layer(inside=("errors", "distributions"), outside=("torch", "numpy")),
     "models": Layer(inside=("alike", "errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
-    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "training")),
-    "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "evaluation")),
+    "judges": Layer(inside=("errors", "models", "judges")),
+    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "training")),
+    "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))

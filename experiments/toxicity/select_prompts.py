@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from lmalgebra.evaluation.prompts import PromptSet, plain_prompt, read_rows, unique
-from lmalgebra.training import load_settings
-from lmalgebra.training.data import read_examples, split
+from lmalgebra.training.classifiers.data import read_examples, split
+from lmalgebra.training.classifiers.settings import load_settings
 
 HERE = Path(__file__).parent
 COUNT = 200

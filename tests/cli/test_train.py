@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from training.synthetic import save_base, write_examples
+from training.classifiers.synthetic import save_base, write_examples
 
 pytest.importorskip("sklearn")
 
@@ -46,7 +46,7 @@ def test_a_mistake_is_one_sentence(lm, settings, tmp_path):
 
 
 def test_without_the_extra_it_says_how_to_install_it(lm, settings, monkeypatch):
-    monkeypatch.setattr("lmalgebra.training.classifier.find_spec", lambda name: None)
+    monkeypatch.setattr("lmalgebra.training.classifiers.train.find_spec", lambda name: None)
     done = lm("train", "classifier", settings, code=2)
     assert done.stderr == (
         "error: Training needs scikit-learn, which is not installed. Install it with: pip install 'lmalgebra[train]'\n"

@@ -12,7 +12,6 @@ from lmalgebra.algebra import Model
 from lmalgebra.api import Models
 from lmalgebra.errors import EvaluationError, ModelError
 from lmalgebra.evaluation.evaluate import Evaluated, Work, evaluate
-from lmalgebra.evaluation.judges import FunctionJudge
 from lmalgebra.evaluation.measures.base import Measure, Measured
 from lmalgebra.evaluation.measures.diversity import Diversity
 from lmalgebra.evaluation.measures.perplexity import Perplexity
@@ -20,6 +19,7 @@ from lmalgebra.evaluation.measures.toxicity import Toxicity
 from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.results import read_result, write_json
 from lmalgebra.evaluation.suites import suite_of
+from lmalgebra.judges import FunctionJudge
 
 ITEMS = tuple(Item(f"prompt {number}", {"prompt_toxicity": number / 3}) for number in range(4))
 

@@ -13,7 +13,7 @@ from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given, option
 
 if TYPE_CHECKING:
-    from lmalgebra.training.classifier import Trained
+    from lmalgebra.training.classifiers.train import Trained
 
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
 
@@ -117,7 +117,7 @@ def classifier(
 
     Metrics of the held-out examples go to standard output. Ctrl-C leaves a checkpoint, from which --resume goes on.
     """
-    from lmalgebra.training import load_settings
+    from lmalgebra.training.classifiers.settings import load_settings
 
     settings = load_settings(
         config,
@@ -144,8 +144,8 @@ def classifier(
             device=device,
         ),
     )
-    from lmalgebra.training.classifier import train_classifier
-    from lmalgebra.training.trainer import Stopped
+    from lmalgebra.training.classifiers.train import train_classifier
+    from lmalgebra.training.classifiers.trainer import Stopped
 
     try:
         with _progress() as advance, _stop_when_asked() as stop:
@@ -157,7 +157,7 @@ def classifier(
 
 
 def _tell(trained: "Trained") -> None:
-    from lmalgebra.training.card import metric_rows
+    from lmalgebra.training.classifiers.card import metric_rows
 
     rows = metric_rows(trained.metrics)
     width = max(len(name) for name, _ in rows)

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from lmalgebra.evaluation.judges import THRESHOLD
 from lmalgebra.evaluation.statistics import Numbers
+from lmalgebra.judges import THRESHOLD
 
 
 def agreement(pairs: Numbers) -> dict[str, Any]:

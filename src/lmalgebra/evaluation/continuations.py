@@ -21,8 +21,8 @@ from lmalgebra.decoding.samples_file import SamplesFile, missing_parts, sample_l
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.identity import Identity
 from lmalgebra.evaluation.kept import writing
-from lmalgebra.evaluation.prompts import digest
 from lmalgebra.json_lines import file_lines, parsed
+from lmalgebra.models.fingerprint import digest
 
 SEEDS = 1 << 31
 

@@ -8,13 +8,7 @@ from typing import Any
 
 from lmalgebra.algebra import Classifier, GenerationSettings, ModelTerm, Voice
 from lmalgebra.algebra.adapter import summands
-from lmalgebra.errors import ModelError
-from lmalgebra.evaluation.prompts import digest
-from lmalgebra.models import catalog
-from lmalgebra.models.engines import is_toy
-from lmalgebra.models.fingerprint import fingerprint
-from lmalgebra.models.loading import resolve
-from lmalgebra.models.store import silent
+from lmalgebra.models.fingerprint import digest, fingerprint
 
 
 @dataclass(frozen=True)
@@ -57,21 +51,6 @@ def identity_of(voice: Voice, settings: GenerationSettings) -> Identity:
             sources.add(str(term.description.source))
     weights = {source: fingerprint(source) for source in sorted(sources)}
     return Identity(used.to_dict(), weights, settings, version("lmalgebra"))
-
-
-def weights_of(source: str, revision: str = "main") -> str:
-    """The fingerprint of weights that a measure will load. Raises ModelError where it could not: better now than after
-    hours of work."""
-    if is_toy(source) or source in catalog.names():
-        return fingerprint(source)
-    folder = resolve(source, silent)
-    found = fingerprint(source, revision)
-    if found.startswith(source) and not Path(folder).exists():  # no commit could be had
-        raise ModelError(
-            f"'{source}' is neither on this machine nor can it be had from its hub.",
-            "Check its name, its revision and the network, or name a folder.",
-        )
-    return found
 
 
 def _moved(value: Any, places: Mapping[str, str]) -> Any:

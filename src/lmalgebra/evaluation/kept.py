@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, LmalgebraError, PromptError
-from lmalgebra.evaluation.prompts import digest
+from lmalgebra.models.fingerprint import digest
 
 BLOCK = 256
 """Keys that are computed before their values are written."""

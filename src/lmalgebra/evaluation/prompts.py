@@ -1,7 +1,6 @@
 """Prompts to evaluate on, from JSON Lines or a data set of a hub, with what is known of each."""
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,8 +9,9 @@ import numpy as np
 
 from lmalgebra.decoding.composed import Prompt
 from lmalgebra.errors import EvaluationError, MissingExtraError
-from lmalgebra.evaluation.template import Template
 from lmalgebra.json_lines import file_lines, parsed
+from lmalgebra.judges.template import Template
+from lmalgebra.models.fingerprint import digest
 
 HUB = "hub:"
 """How the name of a hub's data set begins: hub:owner/name, hub:owner/name@revision or hub:owner/name:split."""
@@ -87,12 +87,6 @@ def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
     if not rows:
         raise EvaluationError(f"{source} holds no prompt.", _HINT)
     return hashlib.sha256(b"\n".join(lines)).hexdigest(), rows
-
-
-def digest(value: object, characters: int = 16) -> str:
-    """A name for a JSON value: the same for equal ones."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:characters]
 
 
 def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:

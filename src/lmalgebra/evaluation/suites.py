@@ -8,7 +8,6 @@ from typing import Any
 
 from lmalgebra.algebra import Model
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.judges import THRESHOLD, Judge
 from lmalgebra.evaluation.measures.base import Measure
 from lmalgebra.evaluation.measures.coverage import Coverage
 from lmalgebra.evaluation.measures.diversity import Diversity
@@ -21,6 +20,7 @@ from lmalgebra.evaluation.measures.toxicity import Toxicity
 from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.settings import UTILITY
+from lmalgebra.judges import THRESHOLD, Judge
 from lmalgebra.models.base import LanguageModel
 
 

@@ -1,10 +1,15 @@
 """Which weights a name stood for: digests that go into results, so that they can be reproduced."""
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 
+from lmalgebra.errors import ModelError
 from lmalgebra.models import catalog
+from lmalgebra.models.engines import is_toy
+from lmalgebra.models.loading import resolve
+from lmalgebra.models.store import silent
 
 WEIGHTS = ("*.safetensors", "*.gguf", "config.json", "tokenizer.json", "lmalgebra.json")
 """The files of a folder that decide what its model says."""
@@ -28,6 +33,27 @@ def fingerprint(source: str, revision: str = "main") -> str:
     return (_hub_commit(source, revision) if source.count("/") == 1 else "") or (
         source if revision == "main" else f"{source}@{revision}"
     )
+
+
+def weights_of(source: str, revision: str = "main") -> str:
+    """The fingerprint of weights that will be loaded. Raises ModelError where it could not: better now than after
+    hours of work."""
+    if is_toy(source) or source in catalog.names():
+        return fingerprint(source)
+    folder = resolve(source, silent)
+    found = fingerprint(source, revision)
+    if found.startswith(source) and not Path(folder).exists():  # no commit could be had
+        raise ModelError(
+            f"'{source}' is neither on this machine nor can it be had from its hub.",
+            "Check its name, its revision and the network, or name a folder.",
+        )
+    return found
+
+
+def digest(value: object, characters: int = 16) -> str:
+    """A name for a JSON value: the same for equal ones."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:characters]
 
 
 @lru_cache(maxsize=256)

@@ -3,9 +3,9 @@
 import pytest
 
 from evaluation.conftest import answers, values
-from lmalgebra.evaluation.judges import FunctionJudge
 from lmalgebra.evaluation.measures.safety import Safety
 from lmalgebra.evaluation.measures.strength import Strength
+from lmalgebra.judges import FunctionJudge
 
 NUMBER = FunctionJudge("number", lambda texts: [float(text) for text in texts])
 

@@ -3,8 +3,8 @@
 import pytest
 
 from evaluation.conftest import answers, values
-from lmalgebra.evaluation.judges import FunctionJudge
 from lmalgebra.evaluation.measures.toxicity import Toxicity
+from lmalgebra.judges import FunctionJudge
 
 
 def of_number(texts):

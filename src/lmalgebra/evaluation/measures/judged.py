@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from lmalgebra.decoding.composed import Prompt
 from lmalgebra.decoding.context import conversation
-from lmalgebra.evaluation.judges import THRESHOLD, Judge
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity
+from lmalgebra.judges import THRESHOLD, Judge
 
 
 class JudgedMeasure(Measure):

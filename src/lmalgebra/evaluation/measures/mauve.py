@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
-from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
+from lmalgebra.models.fingerprint import weights_of
 from lmalgebra.models.text_encoder import TextEncoder, load_encoder
 
 PACKAGE = "mauve-text"

@@ -14,12 +14,12 @@ import torch
 
 from lmalgebra.algebra import Model
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.measures.judged import text_of
 from lmalgebra.evaluation.statistics import Quantity
 from lmalgebra.models.base import LanguageModel, Quoted, Row
+from lmalgebra.models.fingerprint import weights_of
 
 LOGITS = 1 << 27
 """Most logits of one pass: half a gigabyte of float32."""

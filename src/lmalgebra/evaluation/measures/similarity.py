@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.evaluation.identity import weights_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.models.fingerprint import weights_of
 from lmalgebra.models.text_encoder import TextEncoder, load_encoder
 
 

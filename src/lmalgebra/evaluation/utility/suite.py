@@ -24,10 +24,10 @@ from lmalgebra.evaluation.evaluate import (
 )
 from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.measures.base import Measured
-from lmalgebra.evaluation.prompts import digest
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.models.fingerprint import digest
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.evaluate import Progress, unheard
 from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.kept import Kept
-from lmalgebra.evaluation.prompts import digest
+from lmalgebra.models.fingerprint import digest
 
 log = logging.getLogger("lmalgebra")
 

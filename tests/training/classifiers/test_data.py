@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from lmalgebra.errors import TrainingError
-from lmalgebra.training import ClassifierSettings
-from lmalgebra.training.data import Examples, read_examples, split
+from lmalgebra.training.classifiers.data import Examples, read_examples, split
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 
 def examples(tmp_path, *lines: object, **changes) -> Examples:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, ModelError
-from lmalgebra.evaluation.identity import weights_of
-from lmalgebra.evaluation.judges.base import Judge, Score
+from lmalgebra.judges.base import Judge, Score
+from lmalgebra.models.fingerprint import weights_of
 from lmalgebra.models.labels import labels_of
 from lmalgebra.models.loading import resolve
 from lmalgebra.models.store import silent

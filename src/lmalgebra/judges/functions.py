@@ -8,8 +8,8 @@ from importlib.metadata import version
 from typing import Any
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
-from lmalgebra.evaluation.judges.base import Judge, Score
-from lmalgebra.evaluation.prompts import digest
+from lmalgebra.judges.base import Judge, Score
+from lmalgebra.models.fingerprint import digest
 
 
 class FunctionJudge(Judge):

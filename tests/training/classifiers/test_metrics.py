@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from lmalgebra.training.metrics import Judgement, best_temperature, calibration_curve, calibration_error, metrics
+from lmalgebra.training.classifiers.metrics import (
+    Judgement,
+    best_temperature,
+    calibration_curve,
+    calibration_error,
+    metrics,
+)
 
 pytest.importorskip("sklearn")
 

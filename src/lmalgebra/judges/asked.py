@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.judges.base import Judge, Score
-from lmalgebra.evaluation.template import Template
+from lmalgebra.judges.base import Judge, Score
+from lmalgebra.judges.template import Template
 from lmalgebra.models.connection import Connection, RefusedError
 
 ANSWER_TOKENS = 512

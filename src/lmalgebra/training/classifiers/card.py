@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lmalgebra.models.sequence_classifier import CARD
-from lmalgebra.training.classifier_settings import ClassifierSettings
-from lmalgebra.training.data import Examples
+from lmalgebra.training.classifiers.data import Examples
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 LIBRARIES = ("lmalgebra", "torch", "transformers")
 

@@ -20,8 +20,8 @@ from transformers import (
 from lmalgebra.errors import LmalgebraError
 from lmalgebra.models.loading import choose_device
 from lmalgebra.training.checkpoints import Workplace
-from lmalgebra.training.classifier_settings import ClassifierSettings
-from lmalgebra.training.data import Examples
+from lmalgebra.training.classifiers.data import Examples
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 Advance = Callable[[int, int, float | None], None]
 """Hears of each step: how many are done, of how many, and the loss (nats) where it was taken."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lmalgebra.errors import MissingExtraError, TrainingError
 from lmalgebra.models.loading import quiet, resolve
 from lmalgebra.models.store import Report
-from lmalgebra.training.classifier_settings import ClassifierSettings
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

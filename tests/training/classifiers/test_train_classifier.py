@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic import settings
 from transformers import AutoModelForSequenceClassification
 
 import lmalgebra as la
 from lmalgebra.errors import TrainingError
 from lmalgebra.models.sequence_classifier import load_classifier
-from lmalgebra.training.classifier import train_classifier
-from lmalgebra.training.trainer import Stopped
+from lmalgebra.training.classifiers.train import train_classifier
+from lmalgebra.training.classifiers.trainer import Stopped
+from training.classifiers.synthetic import settings
 
 pytest.importorskip("sklearn")
 

@@ -20,17 +20,17 @@ import numpy as np
 from lmalgebra.models.loading import quiet
 from lmalgebra.models.sequence_classifier import SequenceClassifier
 from lmalgebra.models.store import Report, silent
-from lmalgebra.training.card import write_card
 from lmalgebra.training.checkpoints import Workplace
-from lmalgebra.training.classifier_settings import ClassifierSettings
-from lmalgebra.training.data import Examples, read_examples, split
-from lmalgebra.training.metrics import Judgement, calibration_curve, metrics
-from lmalgebra.training.network import merged, missing_extra, open_network
+from lmalgebra.training.classifiers.card import write_card
+from lmalgebra.training.classifiers.data import Examples, read_examples, split
+from lmalgebra.training.classifiers.metrics import Judgement, calibration_curve, metrics
+from lmalgebra.training.classifiers.network import merged, missing_extra, open_network
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lmalgebra.training.trainer import Advance, Stop
+    from lmalgebra.training.classifiers.trainer import Advance, Stop
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def train_classifier(
     """
     if find_spec("sklearn") is None:
         raise missing_extra("scikit-learn")
-    from lmalgebra.training.trainer import fit
+    from lmalgebra.training.classifiers.trainer import fit
 
     examples = read_examples(settings)
     kept, held_out = split(examples, settings.held_out, settings.seed)

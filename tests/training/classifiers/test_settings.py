@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from lmalgebra.errors import TrainingError
-from lmalgebra.training import ClassifierSettings, load_settings
+from lmalgebra.training.classifiers.settings import ClassifierSettings, load_settings
 
 NEEDED = {"data": "d.jsonl", "model": "m", "output": "o", "score": "s"}
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.training import ClassifierSettings
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 from tiny_classifiers import bert, llama, save_language_model
 
 SMALL = {

@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from evaluation.chat_server import chatting
+from chat_server import chatting
 from evaluation.conftest import answers, values
 from llama_servers import SERVERS, missing_for
 from lmalgebra.errors import EvaluationError, MissingExtraError, ModelError
-from lmalgebra.evaluation.judges import AskedJudge, ClassifierJudge, FunctionJudge, Question, judge_of, judges_of
-from lmalgebra.evaluation.judges.asked import number_in
-from lmalgebra.evaluation.judges.classifier import DETOXIFY
 from lmalgebra.evaluation.measures.toxicity import Toxicity
+from lmalgebra.judges import AskedJudge, ClassifierJudge, FunctionJudge, Question, judge_of, judges_of
+from lmalgebra.judges.asked import number_in
+from lmalgebra.judges.classifier import DETOXIFY
 from lmalgebra.models import connection
 from lmalgebra.models.catalog import gguf_path
 from lmalgebra.models.sequence_classifier import load_classifier
@@ -201,11 +201,11 @@ def length(content):
     return 200, f"{len(content.rpartition('Text:')[2].strip())}/10"
 
 
-def test_a_language_model_is_asked_of_each_text(cache, monkeypatch):
+def test_a_language_model_is_asked_of_each_text(tmp_path, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", "secret")
     with chatting(length) as chat:
         judge = judge_of(f"{chat.address}#gpt", Question(key_env="JUDGE_KEY"))
-        measured = Toxicity(judge, cache).measure(answers(["abc", "ab"], ["abcdefg"]))
+        measured = Toxicity(judge, tmp_path).measure(answers(["abc", "ab"], ["abcdefg"]))
     assert measured.scores == [0.3, 0.2, 0.7]
     assert chat.asked[0]["model"] == "gpt"
     assert (chat.asked[0]["temperature"], set(chat.keys)) == (0, {"Bearer secret"})
@@ -213,9 +213,9 @@ def test_a_language_model_is_asked_of_each_text(cache, monkeypatch):
     assert "secret" not in str(judge.about())
 
 
-def test_an_answer_without_a_number_is_a_note(cache):
+def test_an_answer_without_a_number_is_a_note(tmp_path):
     with chatting(lambda content: (200, "I cannot judge this." if "bad" in content else "2")) as chat:
-        measured = Toxicity(judge_of(chat.address), cache).measure(answers(["bad", "good"]))
+        measured = Toxicity(judge_of(chat.address), tmp_path).measure(answers(["bad", "good"]))
     assert values(measured.quantities)["mean"] == 0.2
     assert measured.scores == [None, 0.2]
     (note,) = measured.notes
@@ -224,40 +224,40 @@ def test_an_answer_without_a_number_is_a_note(cache):
 
 
 @pytest.mark.parametrize("answer", [{}, {"choices": []}, {"choices": [{"message": {"content": None}}]}, {"choices": 7}])
-def test_an_answer_of_another_form_is_a_note(cache, answer):
+def test_an_answer_of_another_form_is_a_note(tmp_path, answer):
     with chatting(lambda content: (200, answer)) as chat:
-        assert Toxicity(judge_of(chat.address), cache).measure(answers(["a"])).scores == [None]
+        assert Toxicity(judge_of(chat.address), tmp_path).measure(answers(["a"])).scores == [None]
 
 
-def test_a_text_that_the_server_refuses_is_a_note(cache):
+def test_a_text_that_the_server_refuses_is_a_note(tmp_path):
     with chatting(
         lambda content: (400, {"error": {"message": "too long"}}) if "long" in content else (200, "5")
     ) as chat:
-        measured = Toxicity(judge_of(chat.address), cache).measure(answers(["a", "long", "b"]))
+        measured = Toxicity(judge_of(chat.address), tmp_path).measure(answers(["a", "long", "b"]))
     assert measured.scores == [0.5, None, 0.5]
     assert "refuses the question (400): too long" in measured.notes[0]
 
 
-def test_a_server_that_lets_nobody_in_ends_it_all(cache):
+def test_a_server_that_lets_nobody_in_ends_it_all(tmp_path):
     with (
         chatting(lambda content: (401, {"error": "no"})) as chat,
         pytest.raises(ModelError, match="does not let us in"),
     ):
-        Toxicity(judge_of(chat.address), cache).measure(answers(["a", "b"]))
+        Toxicity(judge_of(chat.address), tmp_path).measure(answers(["a", "b"]))
     assert len(chat.asked) <= 2
 
 
-def test_a_server_that_is_not_there_is_told(monkeypatch, cache):
+def test_a_server_that_is_not_there_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(connection, "FIRST_WAIT", 0.0)
     with pytest.raises(ModelError, match="there is no connection"):
-        Toxicity(judge_of("http://127.0.0.1:9/v1"), cache).measure(answers(["a"]))
+        Toxicity(judge_of("http://127.0.0.1:9/v1"), tmp_path).measure(answers(["a"]))
 
 
-def test_the_question_can_be_another_and_see_the_prompt(cache):
+def test_the_question_can_be_another_and_see_the_prompt(tmp_path):
     question = Question("Prompt: {{ prompt }} Text: {{ text }} From 0 to 100?", scale=100)
     with chatting(lambda content: (200, "50")) as chat:
         judge = judge_of(chat.address, question)
-        measured = Toxicity(judge, cache).measure(answers(["a"], prompts=["hello"]))
+        measured = Toxicity(judge, tmp_path).measure(answers(["a"], prompts=["hello"]))
     assert chat.asked[0]["messages"][0]["content"] == "Prompt: hello Text: a From 0 to 100?"
     assert measured.scores == [0.5]
     assert judge.about() != AskedJudge(chat.address, "", Question()).about()
@@ -283,12 +283,12 @@ def test_a_template_cannot_reach_what_it_should_not():
 
 
 @pytest.mark.slow
-def test_llama_cpps_own_server_is_a_judge(smollm2, cache):
+def test_llama_cpps_own_server_is_a_judge(smollm2, tmp_path):
     if missing := missing_for("llama.cpp"):
         pytest.skip(f"needs {', '.join(missing)}")
     question = Question("Copy this text and say nothing else:\n{{ text }}")
     with SERVERS["llama.cpp"][0](gguf_path("smollm2-135m"), 512) as address:
-        measured = Toxicity(judge_of(address, question), cache).measure(answers(["7", "3/10"]))
+        measured = Toxicity(judge_of(address, question), tmp_path).measure(answers(["7", "3/10"]))
     assert len(measured.notes) == measured.scores.count(None)
     assert measured.scores[1] in (0.3, None)
 

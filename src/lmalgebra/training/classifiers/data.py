@@ -11,7 +11,7 @@ import numpy as np
 
 from lmalgebra.errors import TrainingError
 from lmalgebra.json_lines import file_lines, parsed
-from lmalgebra.training.classifier_settings import ClassifierSettings
+from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmalgebra.errors import EvaluationError
-from lmalgebra.evaluation.judges.asked import AskedJudge, Question
-from lmalgebra.evaluation.judges.base import THRESHOLD, Judge, Score
-from lmalgebra.evaluation.judges.classifier import ClassifierJudge, detoxify
-from lmalgebra.evaluation.judges.functions import PACKAGED, FunctionJudge, imported
+from lmalgebra.judges.asked import AskedJudge, Question
+from lmalgebra.judges.base import THRESHOLD, Judge, Score
+from lmalgebra.judges.classifier import ClassifierJudge, detoxify
+from lmalgebra.judges.functions import PACKAGED, FunctionJudge, imported
 
 __all__ = ["DEFAULT", "THRESHOLD", "AskedJudge", "ClassifierJudge", "FunctionJudge", "Judge", "Question", "Score"]
 
