@@ -41,8 +41,8 @@ def compare(
 ) -> None:
     """Say in words how voices of one or several results differ, and what cannot be concluded.
 
-    Voices are compared on the prompts that both answered, by the paired bootstrap; probabilities are corrected for all
-    differences that are looked at (Holm).
+    Voices are compared on the prompts that both answered, by the paired bootstrap.
+    Probabilities are corrected for all differences that are looked at (Holm).
     """
     from lmalgebra.evaluation.reports.compare import compare as compared
     from lmalgebra.evaluation.reports.compare import keys_called

@@ -181,8 +181,8 @@ def evaluate(
     """Let voices answer the prompts of a suite, and measure what they say; the suite utility asks them the tasks of
     lm-evaluation-harness.
 
-    Texts and scores are kept, so that the same command goes on after a stop and repeats nothing. The table goes to
-    standard output, the result with all that it takes to reproduce it to --output.
+    Texts and scores are kept, so that the same command goes on after a stop and repeats nothing.
+    The table goes to standard output, the result with all that it takes to reproduce it to --output.
     """
     from lmalgebra.evaluation import load_settings
 

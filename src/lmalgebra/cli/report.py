@@ -23,8 +23,8 @@ def report(
 ) -> None:
     """Write a report of one or several results: tables, plots, what can be concluded, and how to get the same again.
 
-    report.html needs no other file and fetches nothing; report.md shows the plots that stand beside it as PNG. Plots
-    need the extra 'plots'.
+    report.html needs no other file and fetches nothing; report.md shows the plots that stand beside it as PNG.
+    Plots need the extra 'plots'.
     """
     from lmalgebra.evaluation.reports.outcomes import first_is, read_outcomes
     from lmalgebra.evaluation.reports.report import report as report_of

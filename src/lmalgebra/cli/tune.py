@@ -71,8 +71,8 @@ def tune(
 ) -> None:
     """Find the weights of a formula that grant a wish, and show what else could be had.
 
-    Writes a voice file with the weights that were found, and beside it all trials as JSON. After a stop the same
-    command goes on, since texts and scores are kept.
+    Writes a voice file with the weights that were found, and beside it all trials as JSON.
+    After a stop the same command goes on, since texts and scores are kept.
     """
     from lmalgebra.algebra import load_voice
     from lmalgebra.evaluation import load_settings
