@@ -5,7 +5,7 @@ import json
 import pytest
 
 import lmalgebra as la
-from lmalgebra.errors import EvaluationError, FormulaError
+from lmalgebra.errors import DecodingError, EvaluationError, FormulaError
 from lmalgebra.evaluation import load_settings
 
 ASKED = {"judges": ["evaluation.test_run:vowels"], "fluency": "none", "samples": 3, "max_new_tokens": 6}
@@ -43,6 +43,8 @@ def test_what_is_wrong_is_said(prompts, tmp_path):
         la.evaluate({"plain": voice}, prompts, suite="toxicty", cache=str(tmp_path), **ASKED)
     with pytest.raises(EvaluationError, match="prompts is not given"):
         la.evaluate({"plain": voice}, cache=str(tmp_path), **ASKED)
+    with pytest.raises(DecodingError, match="samples=0 is out of range"):  # before anything is looked for
+        la.evaluate({"plain": voice}, prompts, samples=0, judges=["nobody/none"])
 
 
 def test_no_voice_is_a_sentence():

@@ -61,8 +61,9 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("", "'' is no judge. Write a folder"),
-        ("#toxic", "'#toxic' is no judge"),
+        ("", "There is no judge ''. Write a folder"),
+        ("#toxic", "There is no judge '#toxic'"),
+        ("profanty", "There is no judge 'profanty'. Did you mean 'profanity'"),
         ("detoxify:large", "Detoxify has no network 'large'. It has: original, unbiased, multilingual."),
         ("no_such_module:f", "cannot be imported: No module named 'no_such_module'. Write module:function"),
         ("json:no_such", "cannot be imported: module 'json' has no attribute 'no_such'"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.algebra import GenerationSettings
 from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation.tuning.free_weights import OpenFormula
 from lmalgebra.settings_file import check_kinds, check_ranges, load
@@ -32,7 +33,7 @@ OF_PROMPTS = ("prompts", "template", "count", "draw", "times", *JUDGING, *GENERA
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated, and how. Raises EvaluationError for a value of the wrong kind or out of range.
+    """What is evaluated, and how. Raises EvaluationError or DecodingError for a value of the wrong kind or out of range.
 
     `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
     over the terms of the only voice file, each a voice; one with {weight} in it is a voice for each of `weights`.
@@ -85,6 +86,7 @@ class EvaluationSettings:
         ranges = {"count": (1, most), "draw": (0, most), "batch": (1, 1 << 16), "judge_scale": (1e-6, most)}
         ranges |= {"limit": (1, most), "shots": (0, most)}
         check_ranges(self, ranges, EvaluationError)
+        GenerationSettings().replace(**self.generation)
         needed, foreign = ("tasks", OF_PROMPTS) if self.suite == UTILITY else ("prompts", OF_TASKS)
         self._refuse(foreign)
         if not getattr(self, needed):

@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from lmalgebra.errors import EvaluationError
@@ -46,17 +47,23 @@ def judge_of(written: str, question: Question | None = None) -> Judge:
         return PACKAGED[written]()
     source, _, label = written.partition("#")
     if not source:
-        raise EvaluationError(
-            f"'{written}' is no judge.", "Write a folder, a hub id, an address, 'profanity' or module:function."
-        )
+        raise _unknown(written)
     if source.startswith(("http://", "https://")):
         return AskedJudge(source, label, question or Question())
     kind, _, name = source.partition(":")
     if kind == "detoxify":
         return detoxify(name or "original", label)
+    if not set("/\\:@.") & set(source) and not Path(source).exists():  # neither a hub id nor a path
+        raise _unknown(source)
     if name and not set("/\\") & set(source):
         return imported(source)
     place, _, revision = source.partition("@")
     if revision and not Path(source).expanduser().exists():
         return ClassifierJudge(place, label, revision=revision)
     return ClassifierJudge(source, label)
+
+
+def _unknown(written: str) -> EvaluationError:
+    close = get_close_matches(written, [*PACKAGED, "detoxify"], n=1)
+    kinds = "Write a folder, a hub id, an address, 'profanity', 'vader', 'detoxify' or module:function."
+    return EvaluationError(f"There is no judge '{written}'.", f"Did you mean '{close[0]}'?" if close else kinds)
