@@ -33,7 +33,9 @@ OF_PROMPTS = ("prompts", "template", "count", "draw", "times", *JUDGING, *GENERA
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated, and how. Raises EvaluationError or DecodingError for a value of the wrong kind or out of range.
+    """What is evaluated, and how.
+
+    Raises EvaluationError or DecodingError for a value of the wrong kind or out of range.
 
     `voices` are voice files, or files of samples (.jsonl) that anything has said. `formulas`, by name, are formulas
     over the terms of the only voice file, each a voice; one with {weight} in it is a voice for each of `weights`.
