@@ -19,6 +19,7 @@ from transformers import (
 
 from lmalgebra.errors import LmalgebraError
 from lmalgebra.models.loading import choose_device
+from lmalgebra.models.sequence_classifier import read
 from lmalgebra.training.checkpoints import Workplace
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
@@ -91,7 +92,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
 
 def _encoded(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[dict[str, Any]]:
     """What the network reads of each example, and what it should answer. Control tokens in texts are plain text."""
-    found = tokenizer(list(examples.texts), truncation=True, max_length=max_tokens, split_special_tokens=True)
+    found = read(tokenizer, examples.texts, max_tokens)
     targets = [[each] if examples.has_scores else int(each) for each in examples.targets]
     names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in found]
     return [{name: found[name][place] for name in names} | {"labels": target} for place, target in enumerate(targets)]

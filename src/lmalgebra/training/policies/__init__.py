@@ -1,0 +1,1 @@
+"""Policies: formulas of which one leaf learns, by reinforcement on any reward."""
