@@ -155,7 +155,7 @@ def classifier(
         ),
     )
     from lmalgebra.training.classifiers.train import train_classifier
-    from lmalgebra.training.classifiers.trainer import Stopped
+    from lmalgebra.training.following import Stopped
 
     try:
         with _progress() as advance, _stop_when_asked() as stop:

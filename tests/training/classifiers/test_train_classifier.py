@@ -12,7 +12,7 @@ from lmalgebra.errors import TrainingError
 from lmalgebra.judges import judge_of
 from lmalgebra.models.sequence_classifier import load_classifier
 from lmalgebra.training.classifiers.train import train_classifier
-from lmalgebra.training.classifiers.trainer import Stopped
+from lmalgebra.training.following import Stopped
 from training.classifiers.synthetic import settings
 
 pytest.importorskip("sklearn")
