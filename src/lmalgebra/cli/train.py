@@ -1,16 +1,13 @@
 """`lmalgebra train`: make what a formula's terms stand for."""
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
+from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.options import given, option
+from lmalgebra.cli.train_progress import progress, stop_when_asked
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifiers.train import Trained
@@ -158,7 +155,7 @@ def classifier(
     from lmalgebra.training.following import Stopped
 
     try:
-        with _progress() as advance, _stop_when_asked() as stop:
+        with progress() as advance, stop_when_asked() as stop:
             trained = train_classifier(settings, resume=resume, report=say, advance=advance, stop=stop)
     except Stopped as stopped:
         say(str(stopped))
@@ -173,49 +170,3 @@ def _tell(trained: "Trained") -> None:
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
     say(f"Wrote {trained.folder}.")
-
-
-@contextmanager
-def _stop_when_asked() -> "Iterator[Callable[[], bool]]":
-    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
-    asked = False
-    if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
-        yield lambda: False
-        return
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        say("Stopping after this step, with a checkpoint ...")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[int, int, float | None], None]]":
-    """A bar on a terminal; elsewhere a line at each tenth of the steps."""
-    if not error_console().is_terminal:
-        told = -1
-
-        def tell(step: int, steps: int, loss: float | None) -> None:
-            nonlocal told
-            tenth = 10 * step // steps
-            if tenth > told and loss is not None:
-                say(f"step {step:,} of {steps:,}, loss {loss:.4f}")
-                told = tenth
-
-        yield tell
-        return
-    with progress_bars("steps", "{task.fields[loss]}") as bar:
-        task = bar.add_task("steps", total=None, loss="")
-
-        def advance(step: int, steps: int, loss: float | None) -> None:
-            bar.update(task, completed=step, total=steps, loss="" if loss is None else f"loss {loss:.4f}")
-
-        yield advance

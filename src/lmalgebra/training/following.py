@@ -1,4 +1,4 @@
-"""What trainings with Transformers' Trainer have in common: they tell of each step, and stop after any when asked to."""
+"""What trainings with Transformers' Trainer have in common: they tell of each step, and stop after any if asked to."""
 
 from __future__ import annotations
 

@@ -115,8 +115,13 @@ def test_a_share_is_held_out_by_the_seed(tmp_path):
     assert splits[0][0] == splits[0][1] != splits[1][0]
     settings = chosen(tmp_path, lines, held_out=0.25, held_out_groups=2)
     assert len(split(read_groups(settings).groups, settings)[1]) == 2
+    (tmp_path / "more.jsonl").write_text('{"positives": "x", "negatives": "y"}')
+    settings = chosen(tmp_path, lines, held_out_data=str(tmp_path / "more.jsonl"))
+    kept, held = split(read_groups(settings).groups, settings)
+    assert (len(kept), [group.positives for group in held]) == (20, [("x",)])
+    settings = chosen(tmp_path, lines[:1])
     with pytest.raises(TrainingError, match="1 groups leave nothing to train on or nothing to hold out"):
-        split(read_groups(chosen(tmp_path, lines[:1])).groups, settings)
+        split(read_groups(settings).groups, settings)
 
 
 def test_draws_depend_on_the_epoch_and_the_group_alone(tmp_path):

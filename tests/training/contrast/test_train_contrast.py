@@ -40,6 +40,15 @@ def test_groups_are_told_apart_in_the_end(tmp_path, changes):
     assert not (tmp_path / "out-unfinished").exists()
 
 
+def test_it_says_that_negatives_which_are_likelier_move_the_wrong_way(tmp_path):
+    for number, changes in enumerate(({}, {"distance": "signed"}, {"objective": "positives"})):
+        told = []
+        train_contrast(settings(tmp_path, **changes, steps=1, output=str(tmp_path / str(number))), report=told.append)
+        assert any("negatives are likelier; training makes such ones likelier still" in each for each in told) is (
+            number == 0
+        )
+
+
 def test_an_adapter_is_a_term(tmp_path):
     trained = train_contrast(settings(tmp_path, **LONG, objective="positives"))
     small = la.model(str(tmp_path / "base"), dtype="float32")

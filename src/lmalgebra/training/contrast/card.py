@@ -17,7 +17,7 @@ LIBRARIES = ("lmalgebra", "torch", "transformers")
 
 
 def write_card(folder: Path, settings: ContrastSettings, found: dict[str, Any]) -> None:
-    """Write both files. `found` has counts of `groups`, what was `measured` on the way, `losses`, why it `ended` early."""
+    """Write both files. `found` has counts of `groups`, what was `measured`, `losses`, and why it `ended` early."""
     is_adapter = settings.method != "full" and not settings.merge
     card = {
         "kind": "adapter" if is_adapter else "model",
@@ -60,6 +60,7 @@ formula = "base + 0.7 * (trained - base)"
 
 [models.model]
 source = "{settings.model}"
+engine = "torch"
 
 [terms.base]
 model = "model"

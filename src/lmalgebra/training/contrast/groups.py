@@ -46,16 +46,20 @@ class Groups:
     left_out: int = 0
 
 
-def read_groups(settings: ContrastSettings) -> Groups:
-    """The groups of all sources. Raises TrainingError, with file and line, for data that cannot be used."""
+def read_groups(settings: ContrastSettings, sources: Sequence[str] = ()) -> Groups:
+    """The groups of all `sources`, by default the settings' data.
+
+    Raises TrainingError, with file and line, for data that cannot be used.
+    """
+    sources = sources or settings.data
     found: dict[str, Group] = {}
-    for source in settings.data:
+    for source in sources:
         for place, row in _rows(source):
             group = _group(row, place, settings)
             key = f"anchor {group.anchor}" if group.anchor else f"row {place}"
             found[key] = found[key].joined(group) if key in found else group
     if not found:
-        raise TrainingError(f"{', '.join(settings.data)}: there is no group.", _HINT)
+        raise TrainingError(f"{', '.join(sources)}: there is no group.", _HINT)
     for group in found.values():
         _check_sides(group, settings)
     distinct = [group.apart() for group in found.values()]
@@ -68,10 +72,12 @@ def read_groups(settings: ContrastSettings) -> Groups:
 
 
 def split(groups: Sequence[Group], settings: ContrastSettings) -> tuple[list[Group], list[Group]]:
-    """What to train on and what to hold out: a share of the groups with all sides, drawn by the seed.
+    """What to train on and what to hold out: a share of the groups with all sides, drawn by the seed, or others.
 
     Raises TrainingError when either part would be empty.
     """
+    if settings.held_out_data:
+        return list(groups), list(read_groups(settings, settings.held_out_data).groups[: settings.held_out_groups])
     needs_both = settings.objective not in ("positives", "negatives")
     fit = [place for place, group in enumerate(groups) if not needs_both or (group.positives and group.negatives)]
     wanted = min(max(1, round(settings.held_out * len(groups))), settings.held_out_groups)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -113,8 +114,15 @@ def _with_updates(model: PreTrainedModel, settings: ContrastSettings) -> PreTrai
             ) from error
     if settings.gradient_checkpointing:
         updated.enable_input_require_grads()
-    updated.peft_config["default"].base_model_name_or_path = settings.model
     return updated
+
+
+def save_updates(model: PreTrainedModel, settings: ContrastSettings, folder: Path) -> None:
+    """Write the adapter as PEFT does, over the model as the user has named it."""
+    config = model.peft_config["default"]
+    before, config.base_model_name_or_path = config.base_model_name_or_path, settings.model
+    model.save_pretrained(folder, save_embedding_layers=False)  # else PEFT would ask a hub for the model
+    config.base_model_name_or_path = before
 
 
 def start_of(model: PreTrainedModel, settings: ContrastSettings) -> Callable[[], object]:

@@ -32,7 +32,7 @@ class ContrastSettings:
     Data: `data` are files of JSON Lines or `hub:` data sets; `positives` and `negatives` name the fields with a text or
     a list of texts, `anchor` one with what they all mean, whose equal rows are one group. phi of a text is taken after
     `prompt`, a template over `anchor`; of each text the first `max_tokens` count, and its end token with `end_token`.
-    The share `held_out` of the groups, at most `held_out_groups`, is only measured.
+    The share `held_out` of the groups, at most `held_out_groups`, is only measured; or those of `held_out_data` are.
 
     Objective: see `objective.py`. `most_positives` and `most_negatives` of each side (0: all) and `random_negatives` of
     other anchors are drawn anew in each epoch. `beta` is that of DPO, SimPO and ORPO.
@@ -55,6 +55,7 @@ class ContrastSettings:
     end_token: bool = False
     held_out: float = 0.1
     held_out_groups: int = 200
+    held_out_data: tuple[str, ...] = ()
     objective: str = "contrast"
     phi: str = "log-perplexity"
     loss: str = "ratio"

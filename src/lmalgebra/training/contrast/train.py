@@ -21,7 +21,7 @@ from lmalgebra.training.checkpoints import Workplace
 from lmalgebra.training.contrast.card import write_card
 from lmalgebra.training.contrast.encoding import Encoder, GroupSet
 from lmalgebra.training.contrast.groups import Group, read_groups, read_texts, split
-from lmalgebra.training.contrast.network import merged, open_network, start_of
+from lmalgebra.training.contrast.network import merged, open_network, save_updates, start_of
 from lmalgebra.training.contrast.settings import PREFERENCES, ContrastSettings
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ def _prepared(
         if not pack:
             report(f"'{settings.model}' reads a sequence otherwise in company, so each gets a row of its own, padded.")
         report("Measuring the held-out groups ...")
-        watcher = Watcher(held_out, settings, pack, held_out.measure(model, pack))
+        before = held_out.measure(model, pack)
+        if advice := _advice(settings, before):
+            report(advice)
+        watcher = Watcher(held_out, settings, pack, before)
         if settings.objective in PREFERENCES:
             from lmalgebra.training.contrast.preferences import preference_trainer
 
@@ -132,6 +135,17 @@ def _prepared(
         else:
             trainer = _contrast_trainer(model, GroupSet(kept, encoder, settings), settings, place, watcher, pack)
     return quiet_trainer(trainer, watcher), watcher
+
+
+def _advice(settings: ContrastSettings, before: dict[str, float]) -> str:
+    """What to tell of groups that the absolute distance would move the wrong way, or nothing."""
+    wrong = 1 - before.get("separated", 1.0)
+    if settings.objective != "contrast" or settings.distance == "signed" or wrong < 0.1:
+        return ""
+    more = "" if settings.loss == "softmax" else " (distance = 'signed' makes them less likely)"
+    return (
+        f"In {wrong:.0%} of the held-out groups negatives are likelier; training makes such ones likelier still{more}."
+    )
 
 
 def _contrast_trainer(
@@ -165,11 +179,11 @@ def _write(
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
         elif settings.merge:
-            model.save_pretrained(folder / "adapter")
+            save_updates(model, settings, folder / "adapter")
             merged(model, settings, str(folder / "adapter")).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
         else:
-            model.save_pretrained(folder)
+            save_updates(model, settings, folder)
     write_card(folder, settings, found)
 
 

@@ -1,0 +1,54 @@
+"""How trainings tell of their steps in a terminal, and how Ctrl-C stops them with a checkpoint."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lmalgebra.cli.console import error_console, progress_bars, say
+
+
+@contextmanager
+def stop_when_asked() -> "Iterator[Callable[[], bool]]":
+    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
+    asked = False
+    if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
+        yield lambda: False
+        return
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say("Stopping after this step, with a checkpoint ...")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress() -> "Iterator[Callable[[int, int, float | None], None]]":
+    """A bar on a terminal; elsewhere a line at each tenth of the steps."""
+    if not error_console().is_terminal:
+        told = -1
+
+        def tell(step: int, steps: int, loss: float | None) -> None:
+            nonlocal told
+            tenth = 10 * step // steps
+            if tenth > told and loss is not None:
+                say(f"step {step:,} of {steps:,}, loss {loss:.4f}")
+                told = tenth
+
+        yield tell
+        return
+    with progress_bars("steps", "{task.fields[loss]}") as bar:
+        task = bar.add_task("steps", total=None, loss="")
+
+        def advance(step: int, steps: int, loss: float | None) -> None:
+            bar.update(task, completed=step, total=steps, loss="" if loss is None else f"loss {loss:.4f}")
+
+        yield advance
