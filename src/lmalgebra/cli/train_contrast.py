@@ -283,6 +283,15 @@ def contrast(
             metavar="FACTOR",
         ),
     ] = None,
+    judge: Annotated[
+        str | None,
+        option(
+            _RUNNING,
+            "--judge",
+            text="Scores what is said after half a held-out negative. Default: none.",
+            metavar="JUDGE",
+        ),
+    ] = None,
     evaluate_steps: Annotated[
         int | None,
         option(_RUNNING, "--evaluate-steps", text="Steps between measurements. Default: 50.", metavar="STEPS"),
@@ -357,6 +366,7 @@ def contrast(
             utility=utility,
             utility_field=utility_field,
             utility_limit=utility_limit,
+            judge=judge,
             evaluate_steps=evaluate_steps,
             checkpoint_steps=checkpoint_steps,
             report_to=report_to,

@@ -79,6 +79,8 @@ def test_more_padding_changes_nothing():
 def test_a_network_that_carries_a_state_along_is_told_and_padded():
     model = network(MAMBA)
     assert not packs_exactly(model)
+    assert not packs_exactly(network(MAMBA).bfloat16())
+    assert packs_exactly(network(CONFIGS["llama"]).bfloat16())
     wanted = torch.stack([alone(model, each) for each in SEQUENCES])
     assert torch.allclose(mean_losses(model, SEQUENCES, False), wanted, atol=1e-5)
 

@@ -3,11 +3,14 @@
 import math
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from lmalgebra.errors import MissingExtraError
 from lmalgebra.training.contrast.groups import Group
 from lmalgebra.training.contrast.preferences import pairs
 from lmalgebra.training.contrast.train import train_contrast
+from lmalgebra.training.following import Stopped
 from training.contrast.spelled import settings
 
 
@@ -35,3 +38,15 @@ def test_positives_become_likelier_than_negatives(tmp_path, objective):
     assert trained.after["margin"] > trained.before["margin"] + 0.1
     assert math.isfinite(trained.after["positive_perplexity"])
     assert (trained.folder / "adapter_model.safetensors").exists()
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path):
+    pytest.importorskip("trl")
+    pytest.importorskip("peft")
+    chosen = settings(tmp_path, objective="dpo", beta=0.2)
+    with pytest.raises(Stopped):
+        train_contrast(chosen, stop=lambda: True)
+    again = train_contrast(chosen, resume=True)
+    whole = train_contrast(settings(tmp_path, objective="dpo", beta=0.2, output=str(tmp_path / "whole")))
+    one, other = (load_file(each.folder / "adapter_model.safetensors") for each in (whole, again))
+    assert all(torch.equal(one[key], other[key]) for key in one)

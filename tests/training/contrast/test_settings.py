@@ -47,7 +47,7 @@ def test_a_file_with_options_in_its_place(tmp_path):
     settings = load_settings(file, {"tau": 0.5})
     assert (settings.data, settings.tau, settings.prototype_gradient) == (("a", "b"), 0.5, False)
     file.write_text("taw = 2\n")
-    with pytest.raises(TrainingError, match="has no setting 'taw'. Did you mean 'tau'?"):
+    with pytest.raises(TrainingError, match=r"has no setting 'taw'. Did you mean 'tau'?"):
         load_settings(file, {})
     with pytest.raises(TrainingError, match=r"data is not given. Add --data"):
         load_settings(None, {})

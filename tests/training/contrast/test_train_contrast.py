@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import lmalgebra as la
-from lmalgebra.errors import MissingExtraError, TrainingError
+from lmalgebra.errors import LmalgebraError, MissingExtraError, TrainingError
 from lmalgebra.training.contrast.objective import Contrast
 from lmalgebra.training.contrast.train import train_contrast
 from lmalgebra.training.following import Stopped
@@ -36,7 +36,7 @@ def test_groups_are_told_apart_in_the_end(tmp_path, changes):
     assert trained.after["margin"] > trained.before["margin"] + 0.5
     card = card_of(trained)
     assert card["losses"][-1]["loss"] < card["losses"][0]["loss"]
-    assert card["measured"] == [trained.before, {"step": 30, **trained.after}]
+    assert card["measured"] == [{"step": 0, **trained.before}, {"step": 30, **trained.after}]
     assert not (tmp_path / "out-unfinished").exists()
 
 
@@ -173,6 +173,15 @@ def test_a_prompt_comes_before_each_text(tmp_path):
     )
 
 
+def test_a_judge_hears_what_is_said_after_half_a_negative(tmp_path, monkeypatch):
+    (tmp_path / "heard.py").write_text("def h(texts):\n    return [min(1, text.count('h') / 20) for text in texts]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trained = train_contrast(settings(tmp_path, **LONG, **SWAPPED, objective="positives", judge="heard:h"))
+    assert 0 <= trained.before["judged"] < trained.after["judged"] <= 1
+    with pytest.raises(LmalgebraError, match="There is no judge 'heard'"):
+        train_contrast(settings(tmp_path, judge="heard", output=str(tmp_path / "other")))
+
+
 def test_trackers_hear_of_it(tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is no part of the extras")
     train_contrast(settings(tmp_path, report_to="tensorboard"))
@@ -189,7 +198,9 @@ def test_what_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_four_bits_need_a_gpu(tmp_path):
-    with pytest.raises(TrainingError, match="method = 'qlora' needs a CUDA GPU, and here is cpu. Use method = 'lora'."):
+    with pytest.raises(
+        TrainingError, match=r"method = 'qlora' needs a CUDA GPU, and here is cpu. Use method = 'lora'."
+    ):
         train_contrast(settings(tmp_path, method="qlora"))
 
 

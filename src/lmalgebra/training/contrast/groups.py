@@ -66,20 +66,21 @@ def read_groups(settings: ContrastSettings, sources: Sequence[str] = ()) -> Grou
     whole = [
         group
         for group, told_apart in zip(found.values(), distinct, strict=True)
-        if told_apart.negatives or not group.negatives or not settings.needs_negatives
+        if told_apart.negatives or not group.negatives
     ]
     return _checked(Groups(tuple(group.apart() for group in whole), len(found) - len(whole)), settings)
 
 
 def split(groups: Sequence[Group], settings: ContrastSettings) -> tuple[list[Group], list[Group]]:
-    """What to train on and what to hold out: a share of the groups with all sides, drawn by the seed, or others.
+    """What to train on and what to hold out: a share of the groups, drawn by the seed, or others.
 
+    Groups with both sides are held out, where there are any: so all objectives are measured by the same ones.
     Raises TrainingError when either part would be empty.
     """
     if settings.held_out_data:
         return list(groups), list(read_groups(settings, settings.held_out_data).groups[: settings.held_out_groups])
-    needs_both = settings.objective not in ("positives", "negatives")
-    fit = [place for place, group in enumerate(groups) if not needs_both or (group.positives and group.negatives)]
+    whole = [place for place, group in enumerate(groups) if group.positives and group.negatives]
+    fit = whole or [place for place, group in enumerate(groups) if _teaches(group, settings)]
     wanted = min(max(1, round(settings.held_out * len(groups))), settings.held_out_groups)
     taken = set(np.random.default_rng(settings.seed).permutation(fit)[:wanted].tolist())
     kept = [group for place, group in enumerate(groups) if place not in taken]

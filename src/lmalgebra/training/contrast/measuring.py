@@ -15,6 +15,8 @@ from lmalgebra.training.contrast.packing import mean_losses
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from lmalgebra.training.contrast.continuing import Continued
+
 PASS_TOKENS = 1 << 10
 """Tokens that are read together at most, or one longer sequence: logits of a large vocabulary take much memory."""
 
@@ -24,16 +26,18 @@ NAMES = {
     "positive_perplexity": "perplexity of positives",
     "negative_perplexity": "perplexity of negatives",
     "utility_perplexity": "perplexity of the utility texts",
+    "judged": "the judge's score of what is said after half a negative",
 }
 """What each measure is called."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is only measured: groups, and texts whose likelihood should not fall."""
+    """What is only measured: groups, texts whose likelihood should not fall, and openings to continue and judge."""
 
     groups: Sequence[Drawn]
     utility: Sequence[Encoded] = ()
+    continued: Continued | None = None
 
     def measure(self, model: PreTrainedModel, pack: bool) -> dict[str, float]:
         """The measures of `NAMES` that the data define; see `groups_measured`. The model's mode is left as it was."""
@@ -44,6 +48,8 @@ class HeldOut:
                 found = groups_measured(self.groups, _losses(model, _sequences(self.groups), pack))
                 if self.utility:
                     found["utility_perplexity"] = _perplexity(_losses(model, self.utility, pack), self.utility)
+                if self.continued is not None:
+                    found["judged"] = self.continued.score(model)
         finally:
             model.train(training)
         return found

@@ -44,7 +44,6 @@ def open_network(settings: ContrastSettings, report: Report) -> tuple[PreTrained
             model, tokenizer = _four_bits(settings, folder, kind)
         else:
             model, tokenizer = load_parts(settings.model, folder, kind, place)
-    model.config.use_cache = False
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return (model if settings.method == "full" else _with_updates(model, settings)), tokenizer
@@ -101,9 +100,7 @@ def _with_updates(model: PreTrainedModel, settings: ContrastSettings) -> PreTrai
         lora_dropout=settings.lora_dropout,
         target_modules=targets,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT asks Transformers by an old name
-        warnings.filterwarnings("ignore", "fan_in_fan_out")  # which PEFT sets right itself
+    with quiet_peft():
         try:
             updated = get_peft_model(model, chosen)
         except ValueError as error:
@@ -115,6 +112,15 @@ def _with_updates(model: PreTrainedModel, settings: ContrastSettings) -> PreTrai
     if settings.gradient_checkpointing:
         updated.enable_input_require_grads()
     return updated
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Keep off the terminal what PEFT mends itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it asks Transformers by an old name
+        warnings.filterwarnings("ignore", "fan_in_fan_out")
+        yield
 
 
 def save_updates(model: PreTrainedModel, settings: ContrastSettings, folder: Path) -> None:

@@ -41,7 +41,8 @@ class ContrastSettings:
     updates into the weights. `batch_size` groups times `accumulation` make a step; after `steps` it ends (0: after
     `epochs`). The rate rises over the share `warmup` of the steps and falls to 0. Every `evaluate_steps` the held-out
     groups are measured, and the texts of `utility`, in the field `utility_field`; training ends where the perplexity
-    of these is above `utility_limit` times that at the start. `report_to` names trackers.
+    of these is above `utility_limit` times that at the start. `judge`, as in evaluations, scores what is said after the
+    first half of held-out negatives. `report_to` names trackers.
     """
 
     data: tuple[str, ...]
@@ -88,6 +89,7 @@ class ContrastSettings:
     utility: str = ""
     utility_field: str = "text"
     utility_limit: float = 1.1
+    judge: str = ""
     evaluate_steps: int = 50
     checkpoint_steps: int = 200
     report_to: tuple[str, ...] = ("none",)

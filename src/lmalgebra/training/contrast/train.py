@@ -19,14 +19,15 @@ from lmalgebra.models.loading import quiet
 from lmalgebra.models.store import Report, silent
 from lmalgebra.training.checkpoints import Workplace
 from lmalgebra.training.contrast.card import write_card
-from lmalgebra.training.contrast.encoding import Encoder, GroupSet
+from lmalgebra.training.contrast.encoding import Drawn, Encoder, GroupSet
 from lmalgebra.training.contrast.groups import Group, read_groups, read_texts, split
-from lmalgebra.training.contrast.network import merged, open_network, save_updates, start_of
+from lmalgebra.training.contrast.network import merged, open_network, quiet_peft, save_updates, start_of
 from lmalgebra.training.contrast.settings import PREFERENCES, ContrastSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
+    from lmalgebra.training.contrast.continuing import Continued
     from lmalgebra.training.contrast.trainer import Watcher
     from lmalgebra.training.following import Advance, Stop
 
@@ -71,7 +72,7 @@ def train_contrast(
     model, tokenizer = open_network(settings, report)
     trainer, watcher = _prepared(model, tokenizer, (kept, held, utility), settings, place, report)
     follow(trainer, advance, stop)
-    with place.disk_errors(), quiet(), tracked_beside(place):
+    with place.disk_errors(), quiet(), quiet_peft(), tracked_beside(place):
         checkpoint = place.last_checkpoint()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if not watcher.ended:
@@ -83,7 +84,10 @@ def train_contrast(
         "losses": losses(trainer),
     }
     place.finish(lambda folder: _write(folder, model, tokenizer, settings, found))
-    return Trained(place.output, watcher.measured[0], watcher.result, watcher.ended)
+    before, after = (
+        {name: each[name] for name in each if name != "step"} for each in (watcher.measured[0], watcher.result)
+    )
+    return Trained(place.output, before, after, watcher.ended)
 
 
 def follow(trainer: Trainer, advance: Advance, stop: Stop) -> None:
@@ -118,7 +122,8 @@ def _prepared(
 
     kept, held, utility = data
     encoder = Encoder(tokenizer, settings)
-    held_out = HeldOut([encoder.whole(group) for group in held], encoder.plain(utility))
+    groups = [encoder.whole(group) for group in held]
+    held_out = HeldOut(groups, encoder.plain(utility), _continued(groups, tokenizer, settings))
     with quiet():
         pack = packs_exactly(model)
         if not pack:
@@ -135,6 +140,21 @@ def _prepared(
         else:
             trainer = _contrast_trainer(model, GroupSet(kept, encoder, settings), settings, place, watcher, pack)
     return quiet_trainer(trainer, watcher), watcher
+
+
+def _continued(
+    groups: Sequence[Drawn], tokenizer: PreTrainedTokenizerBase, settings: ContrastSettings
+) -> Continued | None:
+    """What is continued and judged, if a judge is named. Raises LmalgebraError where there is no such judge."""
+    from lmalgebra.judges import judge_of
+    from lmalgebra.training.contrast.continuing import Continued, openings_of
+
+    openings = openings_of(groups)
+    if not settings.judge or not openings:
+        return None
+    judge = judge_of(settings.judge)
+    judge.about()
+    return Continued(openings, tokenizer, judge)
 
 
 def _advice(settings: ContrastSettings, before: dict[str, float]) -> str:
