@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig
 
 from lmalgebra.training.contrast.encoding import Encoded
+from lmalgebra.training.contrast.objective import Contrast, Phis
 from lmalgebra.training.contrast.packing import mean_losses, packed, packs_exactly, padded, scored_logits
 from tiny_classifiers import LETTERS, llama
 
@@ -55,6 +56,26 @@ def test_gradients_of_a_sequence_are_its_own(pack):
     mean_losses(model, SEQUENCES, pack)[2].backward()
     rows = model.get_input_embeddings().weight.grad.abs().sum(-1)
     assert set(rows.nonzero().flatten().tolist()) == {1, 4, 10, 6, 5}  # those of its tokens that predict others
+
+
+def test_the_gradient_of_the_loss_agrees_with_finite_differences():
+    model = network(CONFIGS["gpt2"]).double()  # Llama's norms compute in float32
+    weights = model.get_input_embeddings().weight
+
+    def loss():
+        phis = mean_losses(model, SEQUENCES)
+        return Contrast(tau=0.5, alpha=2)([Phis(phis[:2], phis[2:3], phis[3:])])
+
+    loss().backward()
+    for token, place in ((5, 0), (9, 3), (7, 30)):
+        found = []
+        for step in (1e-6, -2e-6):
+            with torch.no_grad():
+                weights[token, place] += step
+            found.append(loss().item())
+        with torch.no_grad():
+            weights[token, place] += 1e-6
+        assert weights.grad[token, place].item() == pytest.approx((found[0] - found[1]) / 2e-6, rel=1e-5, abs=1e-7)
 
 
 def test_the_order_of_sequences_is_nothing():

@@ -45,7 +45,7 @@ def open_network(settings: ContrastSettings, report: Report) -> tuple[PreTrained
         else:
             model, tokenizer = load_parts(settings.model, folder, kind, place)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return (model if settings.method == "full" else _with_updates(model, settings)), tokenizer
 
 

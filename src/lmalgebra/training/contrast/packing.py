@@ -60,10 +60,10 @@ def _batch(rows: Sequence[Sequence[int]], sequences: Sequence[Encoded], masked: 
 
 
 def scored_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The logits that predict each scored token, `[scored, vocabulary]` in float32, row by row."""
+    """The logits that predict each scored token, `[scored, vocabulary]`, row by row; in float32 where in less."""
     read = {name: batch[name] for name in READ if name in batch}
     logits = model(**read, use_cache=False).logits
-    return logits[:, :-1][batch["scored"][:, 1:]].float()
+    return logits[:, :-1][batch["scored"][:, 1:]].to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def token_losses(logits: Tensor, batch: Batch) -> Tensor:

@@ -70,9 +70,10 @@ def train_contrast(
     kept, held, utility = _data(settings, report)
     place = Workplace(settings.output, asdict(settings) | {"groups": _digest(kept, held, utility)}, resume)
     model, tokenizer = open_network(settings, report)
-    trainer, watcher = _prepared(model, tokenizer, (kept, held, utility), settings, place, report)
+    with tracked_beside(place):  # trackers begin with the trainer
+        trainer, watcher = _prepared(model, tokenizer, (kept, held, utility), settings, place, report)
     follow(trainer, advance, stop)
-    with place.disk_errors(), quiet(), quiet_peft(), tracked_beside(place):
+    with place.disk_errors(), quiet(), quiet_peft():
         checkpoint = place.last_checkpoint()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if not watcher.ended:
@@ -177,7 +178,7 @@ def _contrast_trainer(
 
     return ContrastTrainer(
         settings,
-        start_of(model, settings),
+        start_of(model, settings) if settings.kl else None,  # which may be a second copy of all weights
         model=model,
         args=TrainingArguments(**common_arguments(settings, place)),
         train_dataset=groups,  # type: ignore[arg-type]

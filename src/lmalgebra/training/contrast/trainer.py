@@ -54,9 +54,9 @@ class Collator:
 
 
 class ContrastTrainer(Trainer):
-    """The Trainer, with a loss over groups in place of the model's own."""
+    """The Trainer, with a loss over groups in place of the model's own. `start` is needed for a divergence alone."""
 
-    def __init__(self, settings: ContrastSettings, start: Start, **given: Any) -> None:
+    def __init__(self, settings: ContrastSettings, start: Start | None, **given: Any) -> None:
         super().__init__(**given)
         self.model_accepts_loss_kwargs = False  # it is a mean over groups, to be divided by accumulated batches
         self._settings, self._start = settings, start
@@ -80,8 +80,8 @@ class ContrastTrainer(Trainer):
         logits = scored_logits(model, inputs)
         means = sequence_means(token_losses(logits, inputs), inputs, len(inputs["side"]))
         loss = self._objective(means, inputs)
-        if self._settings.kl:
-            loss = loss + self._settings.kl * self._kl(model, logits, inputs)
+        if self._start is not None:
+            loss = loss + self._settings.kl * self._kl(self._start, logits, inputs)
         if not torch.isfinite(loss):
             raise no_number(self.state.global_step)
         return loss
@@ -102,10 +102,10 @@ class ContrastTrainer(Trainer):
             loss = loss + self._settings.likelihood * _mean_of_groups(means, inputs, side == POSITIVE)
         return loss
 
-    def _kl(self, model: PreTrainedModel, logits: Tensor, inputs: Batch) -> Tensor:
+    def _kl(self, start: Start, logits: Tensor, inputs: Batch) -> Tensor:
         """The mean over the positives' tokens of KL(start || model)."""
-        with torch.no_grad(), self._start() as start:
-            before = scored_logits(start, inputs)
+        with torch.no_grad(), start() as network:
+            before = scored_logits(network, inputs)
         of_positives = inputs["side"][inputs["owner"][inputs["scored"]]] == POSITIVE
         return divergence(before[of_positives], logits[of_positives]).mean()
 
