@@ -19,6 +19,7 @@ PAGES = (
     "constraints",
     "evaluation",
     "contrastive",
+    "rewards",
 )
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")

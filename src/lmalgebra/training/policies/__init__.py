@@ -1,1 +1,1 @@
-"""Policies: formulas of which one leaf learns, by reinforcement on any reward."""
+"""Policies from formulas: one term of a formula learns from rewards while the others stay as they are."""

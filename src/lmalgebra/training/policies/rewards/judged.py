@@ -7,13 +7,12 @@ another: Jinja over `text` and `prompt`, answered by a number up to `scale`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
 from lmalgebra.errors import EvaluationError, TrainingError
 from lmalgebra.judges import AskedJudge, Judge, Question, Score, judge_of
-from lmalgebra.judges.functions import PACKAGED
 from lmalgebra.prompt_sets import text_of
 from lmalgebra.training.policies.rewards.base import Said
 from lmalgebra.training.policies.rewards.component import Component, field_of
@@ -44,8 +43,12 @@ class Judged(Component):
                 f"{self.name} needs a question to ask.",
                 f"Write {self.kind}('{self.judge}', question='... {{{{ text }}}} ... from 0 to 10?').",
             )
-        if self.question and not isinstance(self._judge, AskedJudge):
-            raise TrainingError(f"The judge '{self.judge}' cannot be asked a question.", "Leave the question out.")
+        asked = next((each.name for each in fields(self) if self._is_asking(each)), None)
+        if asked and not isinstance(self._judge, AskedJudge):
+            raise TrainingError(
+                f"The judge '{self.judge}' is no language model that is asked, so {asked} means nothing to it.",
+                f"Leave {asked} out.",
+            )
 
     def about(self) -> dict[str, Any]:
         return {"kind": self.kind, "judge": self._judge.about()}
@@ -62,6 +65,10 @@ class Judged(Component):
     def _judged(self, said: Said) -> Any:
         """What the judge reads of a completion: its text, after the prompt if it asks for that."""
         return [text_of(said.prompt), said.text] if self._judge.reads_prompt else said.text
+
+    def _is_asking(self, field: Field[Any]) -> bool:
+        """Whether it is a setting of questions that was given."""
+        return field.name in ("question", "scale", "key_env") and getattr(self, field.name) != field.default
 
     @property
     def _asked(self) -> str:
@@ -120,15 +127,15 @@ class OfPair(Judged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.judge in PACKAGED:
+        if not self._judge.reads_pairs:
+            what = "is not asked about {{ prompt }}" if self.question else "reads texts alone"
             raise TrainingError(
-                f"{self.name}: the judge '{self.judge}' reads texts alone, not after their {self.field}.",
-                f"Write nontoxic({self.judge}), or name a classifier of pairs or a language model.",
+                f"{self.name}: the judge '{self.judge}' {what}, and not the {self.field} that comes before.",
+                "Name a classifier of pairs, or a language model whose question has {{ prompt }} in it.",
             )
 
     def _judged(self, said: Said) -> Any:
-        is_alone = isinstance(self._judge, AskedJudge) and not self._judge.reads_prompt
-        return said.text if is_alone else [self._first(said), said.text]
+        return [self._first(said), said.text]
 
     def _first(self, said: Said) -> str:
         return str(said.fields[self.field]) if self.field in said.fields else text_of(said.prompt)
