@@ -26,7 +26,12 @@ def contrast(
     ] = None,
     data: Annotated[
         list[str] | None,
-        option(_DATA, "--data", text="JSON Lines or hub:owner/name; may be given several times.", metavar="FILE.jsonl"),
+        option(
+            _DATA,
+            "--data",
+            text="JSON Lines, Parquet or hub:owner/name; may be given several times.",
+            metavar="FILE.jsonl",
+        ),
     ] = None,
     positives: Annotated[
         list[str] | None,

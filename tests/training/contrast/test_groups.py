@@ -46,6 +46,27 @@ def test_a_hubs_rows_of_one_anchor_are_one_group(tmp_path, monkeypatch):
     assert read_groups(settings).groups == (Group("h", ("a", "b"), ("h",), "hub:x/y, row 1"),)
 
 
+def test_tables_of_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    file = tmp_path / "groups.parquet"
+    rows = [
+        {"anchor": "x", "positives": ["a"], "negatives": ["b", "c"]},
+        {"anchor": None, "positives": ["d"], "negatives": []},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    settings = ContrastSettings(data=str(file), model="m", output="o", random_negatives=1)
+    assert [group.negatives for group in read_groups(settings).groups] == [("b", "c"), ()]
+    with pytest.raises(TrainingError, match=r"groups.parquet, row 2: the group has no negatives"):
+        read_groups(ContrastSettings(data=str(file), model="m", output="o"))
+    file.write_text("no table")
+    with pytest.raises(TrainingError, match=r"groups.parquet is no table of Parquet"):
+        read_groups(settings)
+    with pytest.raises(TrainingError, match=r"There is no file of groups 'none.parquet'"):
+        read_groups(ContrastSettings(data="none.parquet", model="m", output="o"))
+
+
 def test_what_is_the_same_on_both_sides_is_no_negative(tmp_path):
     lines = [{"positives": ["a"], "negatives": ["a", "b"]}, {"positives": ["c"], "negatives": ["c"]}]
     found = read_groups(chosen(tmp_path, lines))

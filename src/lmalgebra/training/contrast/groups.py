@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lmalgebra.errors import TrainingError
+from lmalgebra.errors import MissingExtraError, TrainingError
 from lmalgebra.json_lines import file_lines, parsed
 from lmalgebra.prompt_sets import HUB, read_rows
 from lmalgebra.training.contrast.settings import ContrastSettings
@@ -109,10 +110,34 @@ def _rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if source.startswith(HUB):
         yield from read_rows(source)[1]
         return
+    if source.endswith(".parquet"):
+        yield from _table_rows(source)
+        return
     for place, row in parsed(file_lines(source, "groups", TrainingError), source, TrainingError, _HINT):
         if not isinstance(row, dict):
             raise TrainingError(f"{place}: this is no object.", _HINT)
         yield place, row
+
+
+def _table_rows(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each row of a Parquet file after its place in words."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtraError(
+            f"{source} needs the package 'pyarrow'.", "Install it: pip install pyarrow, or use JSON Lines."
+        ) from None
+    try:
+        rows = parquet.read_table(Path(source).expanduser()).to_pylist()
+    except FileNotFoundError:
+        raise TrainingError(f"There is no file of groups '{source}'.", "Check the path.") from None
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"{source} is no table of Parquet: {reason}", "Write it again, or use JSON Lines."
+        ) from error
+    yield from ((f"{source}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _group(row: dict[str, Any], place: str, settings: ContrastSettings) -> Group:
