@@ -29,10 +29,11 @@ CHOICES = {
 class ContrastSettings:
     """How a model is trained by contrast. Raises TrainingError for a value of the wrong kind or out of range.
 
-    Data: `data` are files of JSON Lines or Parquet, or `hub:` data sets; `positives` and `negatives` name the fields with
-    a text or a list of texts, `anchor` one with what they all mean, whose equal rows are one group. phi of a text is taken after
-    `prompt`, a template over `anchor`; of each text the first `max_tokens` count, and its end token with `end_token`.
-    The share `held_out` of the groups, at most `held_out_groups`, is only measured; or those of `held_out_data` are.
+    Data: `data` are files of JSON Lines or Parquet, or `hub:` data sets; `positives` and `negatives` name the fields
+    with a text or a list of texts, `anchor` one with what they all mean, whose equal rows are one group. phi of a text
+    is taken after `prompt`, a template over `anchor`; of each text the first `max_tokens` count, and its end token with
+    `end_token`. The share `held_out` of the groups, at most `held_out_groups`, is only measured; or those of
+    `held_out_data` are.
 
     Objective: see `objective.py`. `most_positives` and `most_negatives` of each side (0: all) and `random_negatives` of
     other anchors are drawn anew in each epoch. `beta` is that of DPO, SimPO and ORPO.
