@@ -1,0 +1,87 @@
+"""Quark's pool: every completion with its reward, of which each learns under the control of its quantile."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from lmalgebra.decoding.context import Conversation
+
+
+@dataclass(frozen=True)
+class Experience:
+    """A completion's tokens after a prompt, and its reward."""
+
+    prompt: str | Conversation
+    tokens: tuple[int, ...]
+    reward: float
+
+
+class Pool:
+    """Experiences in the order in which they came; beyond `capacity` (0: without end) the oldest are dropped.
+
+    `controls` are K texts, from the worst quantile's to the best one's.
+    """
+
+    def __init__(self, controls: Sequence[str], capacity: int = 0) -> None:
+        self.controls = tuple(controls)
+        self.capacity = capacity
+        self.experiences: list[Experience] = []
+
+    def __len__(self) -> int:
+        return len(self.experiences)
+
+    @property
+    def best(self) -> str:
+        """The control under which is sampled."""
+        return self.controls[-1]
+
+    def add(self, experiences: Iterable[Experience]) -> None:
+        """Take more in, and drop the oldest where there is no room."""
+        self.experiences.extend(experiences)
+        if self.capacity:
+            del self.experiences[: -self.capacity]
+
+    def quantiles(self) -> list[int]:
+        """The quantile of each experience, from 0, the worst, to K - 1.
+
+        In n rewards sorted upwards, the one in place i (from 0) is of quantile floor(K i / n). Equal rewards are all
+        of the last one's: so a quantile depends on rewards only, never on the order, and the best reward is always of
+        the best quantile. Where many are equal some quantiles are empty (the paper cuts anywhere among them).
+        """
+        rewards = [each.reward for each in self.experiences]
+        upwards = sorted(rewards)
+        last = {reward: bisect.bisect_right(upwards, reward) - 1 for reward in set(rewards)}
+        return [len(self.controls) * last[reward] // len(rewards) for reward in rewards]
+
+    def batches(self, size: int, updates: int, seed: int) -> Iterator[list[tuple[Experience, str]]]:
+        """`updates` batches of experiences with their controls, in an order that `seed` decides.
+
+        Each is taken once before any is taken again; a batch may hold the end of one round and the start of the next.
+        """
+        controls = [self.controls[quantile] for quantile in self.quantiles()]
+        rounds = math.ceil(size * updates / len(self))
+        generator = torch.Generator().manual_seed(seed)
+        order = [place for _ in range(rounds) for place in torch.randperm(len(self), generator=generator).tolist()]
+        for first in range(0, size * updates, size):
+            yield [(self.experiences[place], controls[place]) for place in order[first : first + size]]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The experiences as plain data."""
+        return [asdict(each) for each in self.experiences]
+
+    def restore(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Hold what `lines` gave, and nothing else."""
+        self.experiences = [
+            Experience(_prompt(each["prompt"]), tuple(each["tokens"]), each["reward"]) for each in lines
+        ]
+
+
+def _prompt(held: Any) -> str | Conversation:
+    return held if isinstance(held, str) else tuple(held)
