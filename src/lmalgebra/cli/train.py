@@ -144,8 +144,8 @@ def classifier(
             device=device,
         ),
     )
+    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.classifiers.train import train_classifier
-    from lmalgebra.training.classifiers.trainer import Stopped
 
     try:
         with _progress() as advance, _stop_when_asked() as stop:

@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification
 import lmalgebra as la
 from lmalgebra.errors import TrainingError
 from lmalgebra.models.sequence_classifier import load_classifier
+from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.classifiers.train import train_classifier
-from lmalgebra.training.classifiers.trainer import Stopped
 from training.classifiers.synthetic import settings
 
 pytest.importorskip("sklearn")

@@ -17,24 +17,16 @@ from transformers import (
     TrainingArguments,
 )
 
-from lmalgebra.errors import LmalgebraError
 from lmalgebra.models.loading import choose_device
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.checkpoints import KEPT, Stop, Stopped, Workplace
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 Advance = Callable[[int, int, float | None], None]
 """Hears of each step: how many are done, of how many, and the loss (nats) where it was taken."""
 
-Stop = Callable[[], bool]
-"""Says after each step whether to stop there."""
-
 LOGGED = 50
 """Times in a training at which the loss is taken, which is the mean since the time before."""
-
-
-class Stopped(LmalgebraError):
-    """The training was asked to stop, and has left a checkpoint."""
 
 
 def fit(
@@ -62,10 +54,7 @@ def fit(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     state = trainer.state
     if state.global_step < state.max_steps:
-        raise Stopped(
-            f"Stopped after step {state.global_step:,} of {state.max_steps:,}.",
-            "The same command with --resume goes on.",
-        )
+        raise Stopped.after(state.global_step, state.max_steps)
     return [{"step": each["step"], "loss": round(each["loss"], 4)} for each in state.log_history if "loss" in each]
 
 
@@ -78,7 +67,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         save_steps=settings.checkpoint_steps,
-        save_total_limit=2,  # should the disk fill up while one is written, there is another
+        save_total_limit=KEPT,
         logging_steps=1 / LOGGED,
         seed=settings.seed,
         data_seed=settings.seed,

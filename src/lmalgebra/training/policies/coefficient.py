@@ -1,4 +1,4 @@
-"""Coefficients of a loss that stay as they are, or follow a target (Ziegler et al. 2019, arXiv 1909.08593, section 2.2).
+"""Coefficients of a loss that stay, or follow a target (Ziegler et al. 2019, arXiv 1909.08593, section 2.2).
 
 There, after each step, e = clip((KL - target) / target, -0.2, 0.2) and beta becomes beta * (1 + 0.1 e). Here the same
 rule moves gamma with the opposite sign, since more of it raises what is measured, and `gain` is a setting.
@@ -14,7 +14,7 @@ MOST = 0.2
 
 @dataclass
 class Coefficient:
-    """A present `value`. With a `target` it grows when what is measured lies above it, or below if the value `lifts` it."""
+    """A present `value`. With a `target` it grows when what is measured lies above it; one that `lifts` that, below."""
 
     value: float
     target: float | None = None

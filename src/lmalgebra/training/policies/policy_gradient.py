@@ -7,16 +7,16 @@ probability over what it was when it was sampled, and KL_t and H_t are exact sum
 |---|---|---|---|
 | `rloo` (Ahmadian et al. 2024, arXiv 2402.14740) | G_t less the mean G_t of the others | as it is | summed |
 | `ppo` (Schulman et al. 2017, arXiv 1707.06347, equation 7) | the same | clipped | summed |
-| `grpo` (Shao et al. 2024, arXiv 2402.03300, equation 3) | (R - mean of the group) / its deviation | clipped | averaged |
+| `grpo` (Shao et al. 2024, arXiv 2402.03300, equation 3) | R, standardised in its group | clipped | averaged |
 
-G_t = R - beta * sum_(s>t) KL_s is what follows a token: its completion's reward, less the divergence still to come. With
-it the gradient of `rloo` is that of E[R] - beta * KL(policy || reference) over whole texts, without bias: the loss has
-KL_t's own derivative, and G_t that of which contexts are reached. Its optimum is p_reference(x) exp(R(x) / beta) / Z.
+G_t = R - beta * sum_(s>t) KL_s is what follows a token: its completion's reward, less the divergence still to come.
+With it the gradient of `rloo` is that of E[R] - beta * KL(policy || reference) over whole texts, without bias: the loss
+has KL_t's own derivative, G_t that of which contexts are reached. Its optimum is p_reference(x) exp(R(x) / beta) / Z.
 
 Where this differs from the papers:
 - `rloo` there puts -beta log(p / p_reference) of the sample into the reward; exact sums have the same mean, less noise.
-- `ppo` has no value network: its baseline is the group's, as in `rloo`. What is PPO's is the clipped ratio, by which one
-  batch may be learned from several times.
+- `ppo` has no value network: its baseline is the group's, as in `rloo`. What is PPO's is the clipped ratio, by which
+  one batch may be learned from several times.
 - `grpo` there estimates KL_t from the sampled token; here it is exact. Its penalty does not know which contexts are
   reached, and dividing by the deviation changes what beta means, so that its optimum is not the closed form above.
 """
