@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from lmalgebra.evaluation.prompts import PromptSet, plain_prompt, read_rows, unique
+from lmalgebra.prompt_sets.reading import PromptSet, read_rows, unique
+from lmalgebra.prompt_sets.rows import plain_prompt
 from lmalgebra.training.classifiers.data import read_examples, split
 from lmalgebra.training.classifiers.settings import load_settings
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from lmalgebra.cli import app
 from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation import EvaluationSettings, load_settings
-from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.suites import SUITES, suite_of
+from lmalgebra.prompt_sets.rows import concepts, context, paraphrased, plain_prompt
 from tiny_classifiers import bert, letters
 
 VOICE = """
@@ -132,7 +132,7 @@ def test_a_mistake_is_told_before_anything_is_said(evaluate, tmp_path, options, 
 
 
 def test_the_suites_templates_ask_for_what_is_measured(tmp_path):
-    from lmalgebra.evaluation.prompts import load_prompts
+    from lmalgebra.prompt_sets.reading import load_prompts
 
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(ROWS["commongen"][0]))

@@ -54,6 +54,15 @@ def classifier(
     name: Annotated[
         str | None, option(_DATA, "--name", text="Label that a score is of. Default: yes.", metavar="NAME")
     ] = None,
+    pair: Annotated[
+        str | None,
+        option(
+            _DATA,
+            "--pair",
+            text="Field of a text that comes before each, as an answer's context; they are read as a pair.",
+            metavar="FIELD",
+        ),
+    ] = None,
     held_out: Annotated[
         float | None,
         option(_DATA, "--held-out", text="Share of the lines that are only judged. Default: 0.1.", metavar="SHARE"),
@@ -127,6 +136,7 @@ def classifier(
             label=label,
             score=score,
             name=name,
+            pair=pair,
             held_out=held_out,
             max_tokens=max_tokens,
             model=model,

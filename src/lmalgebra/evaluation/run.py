@@ -6,13 +6,13 @@ from typing import Any
 
 from lmalgebra.algebra import Model
 from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work, evaluate, unheard
-from lmalgebra.evaluation.prompts import load_prompts
 from lmalgebra.evaluation.settings import UTILITY, EvaluationSettings
 from lmalgebra.evaluation.suites import Tools, suite_of
 from lmalgebra.judges import Question, judges_of
 from lmalgebra.models.base import LanguageModel
 from lmalgebra.models.engines import is_toy
 from lmalgebra.models.store import cache_folder
+from lmalgebra.prompt_sets.reading import load_prompts
 
 OpenModel = Callable[[Model], LanguageModel]
 

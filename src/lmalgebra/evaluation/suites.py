@@ -17,11 +17,11 @@ from lmalgebra.evaluation.measures.safety import Safety
 from lmalgebra.evaluation.measures.similarity import Similarity
 from lmalgebra.evaluation.measures.strength import Strength
 from lmalgebra.evaluation.measures.toxicity import Toxicity
-from lmalgebra.evaluation.prompts import Item
-from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.judges import THRESHOLD, Judge
 from lmalgebra.models.base import LanguageModel
+from lmalgebra.prompt_sets.reading import Item
+from lmalgebra.prompt_sets.rows import concepts, context, paraphrased, plain_prompt
 
 
 @dataclass(frozen=True)

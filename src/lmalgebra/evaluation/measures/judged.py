@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lmalgebra.decoding.composed import Prompt
-from lmalgebra.decoding.context import conversation
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity
 from lmalgebra.judges import THRESHOLD, Judge
+from lmalgebra.prompt_sets.reading import Item, text_of
 
 
 class JudgedMeasure(Measure):
@@ -53,8 +52,3 @@ class JudgedMeasure(Measure):
         return kept(
             [[text_of(prompt), text] if reads_prompt else text for prompt, text in texts], advance
         ), kept.troubles
-
-
-def text_of(prompt: Prompt) -> str:
-    """A prompt as plain text: what is said in a conversation, line by line."""
-    return "\n".join(message["content"] for message in conversation(prompt))

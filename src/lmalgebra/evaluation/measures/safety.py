@@ -7,8 +7,8 @@ is `safe`, the judge is held to that: what it says of human answers tells how fa
 from collections.abc import Sequence
 
 from lmalgebra.evaluation.measures.judged import JudgedMeasure
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.prompt_sets.reading import Item
 
 
 class Safety(JudgedMeasure):

@@ -61,7 +61,7 @@ def _page(settings: ClassifierSettings, examples: Examples, card: dict[str, Any]
 
 A classifier of texts with {_labels(examples)}, trained with lmalgebra {card["versions"]["lmalgebra"]} from
 `{settings.model}`{f", first {settings.layers} layers," if settings.layers else ""} on {", ".join(settings.data)}
-({"; ".join(f"`{text}` with `{target}`" for text, target in pairs)}), seed {settings.seed}.
+({"; ".join(f"`{text}` with `{target}`" for text, target in pairs)}{_after(settings)}), seed {settings.seed}.
 
 ```python
 import lmalgebra as la
@@ -77,6 +77,10 @@ voice = la.voice(base + la.classifier("{Path(settings.output).name}", {examples.
 It loads with Transformers' `AutoModelForSequenceClassification`, too; logits are then to be divided by the temperature.
 It knows what its data know, with their errors and their bias.
 """
+
+
+def _after(settings: ClassifierSettings) -> str:
+    return f", read as a pair after `{settings.pair}`" if settings.pair else ""
 
 
 def _labels(examples: Examples) -> str:

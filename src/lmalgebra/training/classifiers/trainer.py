@@ -18,7 +18,12 @@ from transformers import (
 )
 
 from lmalgebra.models.loading import choose_device
+<<<<<<< HEAD
 from lmalgebra.training.checkpoints import KEPT, Stop, Stopped, Workplace
+=======
+from lmalgebra.models.sequence_classifier import read
+from lmalgebra.training.checkpoints import Workplace
+>>>>>>> ipa-rewards
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
 
@@ -80,7 +85,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
 
 def _encoded(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[dict[str, Any]]:
     """What the network reads of each example, and what it should answer. Control tokens in texts are plain text."""
-    found = tokenizer(list(examples.texts), truncation=True, max_length=max_tokens, split_special_tokens=True)
+    found = read(tokenizer, examples.texts, max_tokens)
     targets = [[each] if examples.has_scores else int(each) for each in examples.targets]
     names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in found]
     return [{name: found[name][place] for name in names} | {"labels": target} for place, target in enumerate(targets)]

@@ -1,4 +1,4 @@
-"""Prompts to evaluate on, from JSON Lines or a data set of a hub, with what is known of each."""
+"""Prompts from JSON Lines or a data set of a hub, with what is known of each."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmalgebra.decoding.composed import Prompt
+from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.json_lines import file_lines, parsed
 from lmalgebra.judges.template import Template
@@ -116,3 +117,8 @@ def unique(items: Sequence[Item]) -> tuple[Item, ...]:
     for item in items:
         found.setdefault(item.id, item)
     return tuple(found.values())
+
+
+def text_of(prompt: Prompt) -> str:
+    """A prompt as plain text: what is said in a conversation, line by line."""
+    return "\n".join(message["content"] for message in conversation(prompt))

@@ -1,19 +1,21 @@
-"""Rows of data sets as items: what each suite takes from them, under the names that measures know.
+"""Rows of data sets as items: what each kind of task takes from them, under the names that measures and rewards know.
 
 | field | is |
 |---|---|
 | `source` | the text that is to be rewritten |
 | `references` | texts that people have written in the voice's place |
 | `concepts` | words to use |
+| `context` | what a dialogue's answer follows |
+| `knowledge` | what an answer should say nothing beyond |
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, PromptError
-from lmalgebra.evaluation.prompts import Item
+from lmalgebra.prompt_sets.reading import Item
 
 SOURCES = ("source", "toxic", "en_toxic_comment")
 """What a text to rewrite is called: in general, in ParaDetox, and there on a hub."""
@@ -66,6 +68,30 @@ def context(row: Mapping[str, Any], place: str) -> Item:
     """
     label = {"Safe": {"safe": True}, "Unsafe": {"safe": False}}.get(str(row.get("label")), {})
     return Item(field_of(row, "context", str, place), {**row, **label, **references_of(row, RESPONSES)})
+
+
+def document(row: Mapping[str, Any], place: str) -> Item:
+    """A row of a whole `document`; a template takes its opening as the prompt."""
+    return Item(field_of(row, "document", str, place), row)
+
+
+def grounded(row: Mapping[str, Any], place: str) -> Item:
+    """A row of `knowledge` and of what was said before: `context`, or `history` as FaithDial has it, turn by turn."""
+    knowledge = field_of(row, "knowledge", str, place)
+    turns = field_of(row, "context" if "context" in row else "history", (str, list), place)
+    said = turns if isinstance(turns, str) else "\n".join(map(str, turns))
+    return Item(said, {**row, "context": said, "knowledge": knowledge, **references_of(row, RESPONSES)})
+
+
+ROWS: dict[str, Callable[[Mapping[str, Any], str], Item]] = {
+    "prompt": plain_prompt,
+    "source": paraphrased,
+    "concepts": concepts,
+    "context": context,
+    "document": document,
+    "knowledge": grounded,
+}
+"""How a row is read, by the field that it must have."""
 
 
 def references_of(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, list[str]]:
