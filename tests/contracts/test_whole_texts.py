@@ -1,4 +1,4 @@
-"""Reading whole texts with gradient: the logits are those of rows, and so are the gradients those of the plain model."""
+"""Reading whole texts with gradient: the logits are those of rows, the gradients those of PEFT."""
 
 import pytest
 import torch
@@ -23,9 +23,7 @@ def with_gradient(changes):
 
 
 def expected_logits(name, adapter=None):
-    return torch.cat(
-        [backend(name).logits(text, adapter)[-count:] for text, count in zip(TEXTS, WANTED, strict=True)]
-    )
+    return torch.cat([backend(name).logits(text, adapter)[-count:] for text, count in zip(TEXTS, WANTED, strict=True)])
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -150,9 +150,7 @@ class TransformersSession(Session):
         for piece, part in zip(rows.pieces, logits.split(counts), strict=True):
             by_row[id(piece.row)].logits.append(part)
 
-    def forward(
-        self, ids: list[int], positions: list[int], rows: attention.Layout, index: Tensor | None
-    ) -> Tensor:
+    def forward(self, ids: list[int], positions: list[int], rows: attention.Layout, index: Tensor | None) -> Tensor:
         """The logits of the packed tokens that `index` names, `[wanted, vocabulary]`, or of all of them."""
         packed = {"input_ids": torch.tensor([ids], device=self.device)}
         packed["position_ids"] = torch.tensor([positions], device=self.device)
