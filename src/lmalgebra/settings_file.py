@@ -81,10 +81,6 @@ def _of_kind(name: str, kind: str, value: Any, error: type[LmalgebraError]) -> A
         if isinstance(several, list | tuple) and all(isinstance(each, str) for each in several):
             return tuple(several)
         raise error(f"{name} = {value!r} is neither text nor a list of texts.", "Put it in quotes.")
-    if kind.startswith("Mapping[str, Any"):
-        if isinstance(value, Mapping):
-            return dict(value)
-        raise error(f"{name} = {value!r} is no table.", f"Write [{name}] and lines below it.")
     if kind.startswith("Mapping"):
         if isinstance(value, Mapping) and all(isinstance(each, str) for pair in value.items() for each in pair):
             return dict(value)

@@ -18,12 +18,8 @@ from transformers import (
 )
 
 from lmalgebra.models.loading import choose_device
-<<<<<<< HEAD
-from lmalgebra.training.checkpoints import KEPT, Stop, Stopped, Workplace
-=======
 from lmalgebra.models.sequence_classifier import read
-from lmalgebra.training.checkpoints import Workplace
->>>>>>> ipa-rewards
+from lmalgebra.training.checkpoints import KEPT, Stop, Stopped, Workplace
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
 

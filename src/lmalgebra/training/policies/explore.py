@@ -15,14 +15,14 @@ from lmalgebra.training.policies.pool import Experience
 from lmalgebra.training.policies.rewards import Combined, Rewarded, Said
 
 if TYPE_CHECKING:
+    from lmalgebra.prompt_sets import Item
     from lmalgebra.training.policies.policy import FormulaPolicy
-    from lmalgebra.training.policies.prompts import Item
-    from lmalgebra.training.policies.rollouts import Rollout, Rollouts
+    from lmalgebra.training.policies.rollouts import Rollout
 
 
 @dataclass(frozen=True)
 class Explored:
-    """Completions that have a reward, `groups` telling which were of one prompt; `rewarded` is of all that were said."""
+    """Completions that have a reward; `groups` tells which were of one prompt. `rewarded` is of all that were said."""
 
     rollouts: list[Rollout]
     rewards: list[float]
@@ -62,17 +62,14 @@ class Explored:
         )
 
 
-def explore(
-    rollouts: Rollouts, reward: Combined, items: Sequence[Item], *, samples: int, seed: int, control: str
-) -> Explored:
-    """`samples` completions after each prompt under `control`, and their rewards. Raises LmalgebraError."""
-    said = rollouts.sample([item.prompt for item in items], samples=samples, seed=seed, control=control)
+def explored_of(rollouts: Sequence[Rollout], reward: Combined, items: Sequence[Item], samples: int) -> Explored:
+    """Completions, `samples` of each prompt in turn, with their rewards. Raises LmalgebraError."""
     groups = [place for place in range(len(items)) for _ in range(samples)]
-    fields = [items[group].fields for group in groups]
-    rewarded = reward([Said(each.prompt, each.text, known) for each, known in zip(said, fields, strict=True)])
+    pairs = zip(rollouts, groups, strict=True)
+    rewarded = reward([Said(each.prompt, each.text, items[group].fields) for each, group in pairs])
     known = rewarded.known
     return Explored(
-        [said[place] for place in known],
+        [rollouts[place] for place in known],
         [rewarded.total[place] for place in known],
         [groups[place] for place in known],
         rewarded,

@@ -17,7 +17,7 @@ from lmalgebra.training.policies.policy_gradient import GRADIENTS, Sampled, adva
 from lmalgebra.training.policies.pool import Pool
 from lmalgebra.training.policies.quark import quark_loss
 from lmalgebra.training.policies.seeds import seed_of, turn
-from lmalgebra.training.policies.settings import AdapterSettings
+from lmalgebra.training.policies.settings import QUARK, AdapterSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -48,7 +48,7 @@ class Coefficients:
 
 
 class Updates:
-    """AdamW on the parameters that learn; its rate rises, then falls to 0 over `planned` updates. `done` counts them."""
+    """AdamW on the parameters that learn; its rate rises, then falls to 0 over `planned` updates, of which `done` are."""
 
     def __init__(self, parameters: Sequence[Tensor], settings: AdapterSettings, planned: int) -> None:
         self.parameters, self.planned, self.done = list(parameters), planned, 0
@@ -96,9 +96,6 @@ class Work:
 class Learner(Protocol):
     """How parameters follow from what was explored."""
 
-    def planned(self, completions: int, steps: int) -> int:
-        """Updates of all steps, of so many completions each."""
-
     def learn(self, explored: Explored, known: PerToken, step: int) -> dict[str, float]:
         """Updates after a step's exploration, `known` of its tokens; means over them. Raises DivergedError."""
 
@@ -108,10 +105,6 @@ class QuarkLearner:
 
     def __init__(self, work: Work, pool: Pool) -> None:
         self._work, self.pool = work, pool
-
-    def planned(self, completions: int, steps: int) -> int:
-        held = (completions * step for step in range(1, steps + 1))
-        return sum(_updates(self._work.settings, min(each, self.pool.capacity or each)) for each in held)
 
     def learn(self, explored: Explored, known: PerToken, step: int) -> dict[str, float]:
         work, settings = self._work, self._work.settings
@@ -131,9 +124,6 @@ class GradientLearner:
 
     def __init__(self, work: Work) -> None:
         self._work, self._kind = work, GRADIENTS[work.settings.objective]
-
-    def planned(self, completions: int, steps: int) -> int:
-        return steps * _updates(self._work.settings, completions)
 
     def learn(self, explored: Explored, known: PerToken, step: int) -> dict[str, float]:
         work, settings = self._work, self._work.settings
@@ -157,6 +147,14 @@ class GradientLearner:
         beta, gamma = work.coefficients.beta.value, work.coefficients.gamma.value
         loss = gradient_loss(self._kind, judged, before, len(rollouts), beta, gamma, work.settings.clip)
         return work.updates.make(loss, work.accelerator)
+
+
+def planned_updates(settings: AdapterSettings, completions: int) -> int:
+    """Updates of a whole training whose steps have so many completions each."""
+    if settings.objective != QUARK:
+        return settings.steps * _updates(settings, completions)
+    held = (completions * step for step in range(1, settings.steps + 1))
+    return sum(_updates(settings, min(each, settings.pool or each)) for each in held)
 
 
 def _updates(settings: AdapterSettings, completions: int) -> int:

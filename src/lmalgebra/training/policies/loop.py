@@ -1,9 +1,9 @@
 """Training a term of a formula by rewards, step by step.
 
-Each step: 1. completions of some prompts under the policy as it is, and under the best control; 2. their rewards; 3. the
-policy's divergence and entropy on them, and whether to end here; 4. updates; 5. what was measured is told and kept.
+Each step: 1. completions of some prompts under the policy as it is, and under the best control; 2. their rewards;
+3. the policy's divergence and entropy on them, and whether to end here; 4. updates; 5. all of it is told and kept.
 
-All draws follow from the seed and the step, so on one machine's CPU a training that was stopped and goes on ends with the same
+All draws follow from the seed and the step, so on a CPU a training that was stopped and goes on ends with the same
 parameters, bit for bit, as one that was not. A step that ends the training early leaves the parameters of the best.
 """
 
@@ -12,25 +12,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lmalgebra.errors import LmalgebraError, TrainingError
 from lmalgebra.training.checkpoints import Stop, Stopped, Workplace
-from lmalgebra.training.policies.explore import Explored, explore, survey
-from lmalgebra.training.policies.learning import DivergedError, Learner, Work
+from lmalgebra.training.policies.explore import Explored, explored_of, survey
+from lmalgebra.training.policies.learning import DivergedError, GradientLearner, Learner, QuarkLearner, Work
 from lmalgebra.training.policies.limits import Limits
 from lmalgebra.training.policies.pool import Pool
+from lmalgebra.training.policies.prompts import Prompts
 from lmalgebra.training.policies.rewards import Combined, constant
-from lmalgebra.training.policies.seeds import seed_of, turn
+from lmalgebra.training.policies.seeds import seed_of
 from lmalgebra.training.policies.settings import AdapterSettings
 from lmalgebra.training.policies.state import Progress, copied, parameters_of, put_back, restore, save
 from lmalgebra.training.policies.validate import validate
 
 if TYPE_CHECKING:
-    from lmalgebra.prompt_sets import Item
     from lmalgebra.training.policies.per_token import PerToken
     from lmalgebra.training.policies.rollouts import Rollouts
 
@@ -43,20 +43,23 @@ Advance = Callable[[dict[str, Any], int], None]
 
 @dataclass
 class Training:
-    """All that the steps need. `run` changes `progress` and what `work` holds."""
+    """All that the steps need. `run` changes `progress`, `pool` and what `work` holds; only Quark has a pool."""
 
     settings: AdapterSettings
-    items: tuple[Item, ...]
-    held_out: tuple[Item, ...]
+    prompts: Prompts
     reward: Combined
     rollouts: Rollouts
-    work: Work
-    learner: Learner
-    pool: Pool | None
     place: Workplace
-    progress: Progress
+    work: Work
+    pool: Pool | None
     advance: Advance
     stop: Stop
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def learner(self) -> Learner:
+        """How it learns."""
+        return GradientLearner(self.work) if self.pool is None else QuarkLearner(self.work, self.pool)
 
     def run(self) -> str:
         """All steps, from the last checkpoint where there is one. Returns why it ended early, or "".
@@ -67,14 +70,14 @@ class Training:
         checkpoint = self.place.last_checkpoint()
         if checkpoint is not None:
             self.progress = restore(checkpoint, self.work, self.pool)
-        elif self.held_out:
+        else:
             self._validate()
         ended = self._steps()
         if ended:
             if self.progress.best_step <= 1:
                 raise TrainingError(f"{ended} Nothing was learned before.", "Lower learning_rate, or raise beta.")
             put_back(self.work, self.progress.best)
-        elif self.held_out and self.progress.validation[-1]["step"] < self.progress.step:
+        elif self.progress.validation[-1]["step"] < self.progress.step:
             self._validate()
         return ended
 
@@ -93,6 +96,8 @@ class Training:
         """One step. Returns why to end before its updates, or ""."""
         began, settings = time.monotonic(), self.settings
         explored = self._explored(step)
+        if not explored.rollouts:
+            return self._without_rewards(step, explored)
         known = survey(self.work.policy, explored.rollouts, settings.best_control, settings.batch_size)
         measured = self._measured(step, explored, known)
         limits = Limits(settings.max_kl, settings.max_drop)
@@ -111,19 +116,25 @@ class Training:
         self.progress.step = step
         return ""
 
+    def _without_rewards(self, step: int, explored: Explored) -> str:
+        """A step whose completions could not be scored: nothing is learned, and the next one tries again."""
+        left_out = sum(explored.rewarded.left_out.values())
+        self.progress.steps.append({"step": step, "reward": None, "rewards": {}, "left_out": left_out, "samples": []})
+        self.progress.step = step
+        return ""
+
     def _explored(self, step: int) -> Explored:
         """A step's completions and rewards. What is done so far is kept should there be none."""
         settings = self.settings
-        size = min(settings.prompts_per_step, len(self.items))
-        places = turn(len(self.items), size, step - 1, settings.seed, "prompts")
+        items = self.prompts.batch(step - 1, prompts_per_step(settings, self.prompts), settings.seed)
         # Quark's pool begins with what the policy says under no control.
         control = settings.best_control if step > 1 else ""
         try:
             seed = seed_of(settings.seed, "rollouts", step)
-            chosen = [self.items[place] for place in places]
-            explored = explore(
-                self.rollouts, self.reward, chosen, samples=settings.samples, seed=seed, control=control
+            said = self.rollouts.sample(
+                [each.prompt for each in items], samples=settings.samples, seed=seed, control=control
             )
+            explored = explored_of(said, self.reward, items, settings.samples)
         except (LmalgebraError, KeyboardInterrupt):
             if self.progress.step:
                 self._keep()
@@ -131,7 +142,7 @@ class Training:
         if step == 1:
             self._require_difference(explored)
             self.progress.deviation = explored.deviation
-        return explored
+        return explored if self.pool else explored.comparable()
 
     def _require_difference(self, explored: Explored) -> None:
         same = constant(explored.rewarded)
@@ -159,7 +170,7 @@ class Training:
         settings, progress = self.settings, self.progress
         self.work.accelerator.log(_numbers(progress.steps[-1]), step=progress.step)
         self.advance(progress.steps[-1], settings.steps)
-        if self.held_out and settings.validation_steps and progress.step % settings.validation_steps == 0:
+        if settings.validation_steps and progress.step % settings.validation_steps == 0:
             self._validate()
         stopping = progress.step < settings.steps and self.stop()
         if stopping or progress.step % settings.checkpoint_steps == 0:
@@ -172,9 +183,16 @@ class Training:
 
     def _validate(self) -> None:
         known = next((each for each in self.progress.validation if "base" in each), None)
-        found = validate(self.rollouts, self.reward, self.held_out, self.settings, with_base=known is None)
+        found = validate(
+            self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=known is None
+        )
         self.progress.validation.append({"step": self.progress.step} | found)
         self.work.accelerator.log({"validation/reward": found["policy"]["reward"]}, step=self.progress.step)
+
+
+def prompts_per_step(settings: AdapterSettings, prompts: Prompts) -> int:
+    """Prompts of each step: as many as are asked for, or all there are."""
+    return min(settings.prompts_per_step, len(prompts.train.items))
 
 
 def _numbers(measured: dict[str, Any]) -> dict[str, float | str]:

@@ -130,6 +130,11 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         return self._reference_formula
 
     @property
+    def reference_voice(self) -> ComposedVoice:
+        """The reference as the engine speaks it."""
+        return self._reference
+
+    @property
     def tokenizer(self) -> Any:
         """That of the formula's models."""
         return self._loaded.tokenizer

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
+from lmalgebra.training.policies.seeds import turn
 
 if TYPE_CHECKING:
     from lmalgebra.decoding.context import Conversation
@@ -66,11 +65,9 @@ class Pool:
         Each is taken once before any is taken again; a batch may hold the end of one round and the start of the next.
         """
         controls = [self.controls[quantile] for quantile in self.quantiles()]
-        rounds = math.ceil(size * updates / len(self))
-        generator = torch.Generator().manual_seed(seed)
-        order = [place for _ in range(rounds) for place in torch.randperm(len(self), generator=generator).tolist()]
-        for first in range(0, size * updates, size):
-            yield [(self.experiences[place], controls[place]) for place in order[first : first + size]]
+        for number in range(updates):
+            places = turn(len(self), size, number, seed, "pool")
+            yield [(self.experiences[place], controls[place]) for place in places]
 
     def lines(self) -> list[dict[str, Any]]:
         """The experiences as plain data."""

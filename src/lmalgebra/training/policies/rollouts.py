@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmalgebra.algebra import GenerationSettings
-from lmalgebra.decoding.composed import Prompt, left_out
+from lmalgebra.decoding.composed import ComposedVoice, Prompt, left_out
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.request import Refusal, Request, Sample
 from lmalgebra.training.policies.policy import FormulaPolicy
@@ -40,22 +40,31 @@ class Rollouts:
         each time. `control` is a text that only the term that learns reads; `settings` replace some of this object's.
         Raises PromptError for a prompt that is too long and DecodingError where no token is possible.
         """
-        voice = self.policy.voice(control)
         chosen = self.settings.replace(**settings)
-        found, refusals = [], []
-        for event in voice.run(_requests(prompts, chosen, samples, seed)):
-            if isinstance(event, Sample):
-                found.append(event)
-            elif isinstance(event, Refusal):
-                refusals.append(event)
-        if refusals:
-            raise left_out(refusals)
-        ordered = sorted(found, key=lambda sample: (sample.index, sample.number))
-        return [Rollout(prompts[each.index], each.tokens, each.text, each.finish_reason) for each in ordered]
+        return _said(self.policy.voice(control), prompts, chosen, samples, seed)
+
+    def sample_reference(self, prompts: Sequence[Prompt], *, samples: int, seed: int) -> list[Rollout]:
+        """The same of what the policy is compared with."""
+        return _said(self.policy.reference_voice, prompts, self.settings, samples, seed)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]], control: str = "") -> list[float]:
         """The log-probability (nats) of each text after its prompt, under the policy as it is now."""
         return [score.total for score in self.policy.voice(control).score_many(pairs)]
+
+
+def _said(
+    voice: ComposedVoice, prompts: Sequence[Prompt], settings: GenerationSettings, samples: int, seed: int
+) -> list[Rollout]:
+    found, refusals = [], []
+    for event in voice.run(_requests(prompts, settings, samples, seed)):
+        if isinstance(event, Sample):
+            found.append(event)
+        elif isinstance(event, Refusal):
+            refusals.append(event)
+    if refusals:
+        raise left_out(refusals)
+    ordered = sorted(found, key=lambda sample: (sample.index, sample.number))
+    return [Rollout(prompts[each.index], each.tokens, each.text, each.finish_reason) for each in ordered]
 
 
 def _requests(prompts: Sequence[Prompt], settings: GenerationSettings, samples: int, seed: int) -> Iterator[Request]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmalgebra.errors import TrainingError
-from lmalgebra.settings_file import check_kinds, check_ranges, load
+from lmalgebra.settings_file import check_ranges, load
 from lmalgebra.training.policies.policy_gradient import GRADIENTS
+from lmalgebra.training.policies.tasks import TASKS, TaskSettings, task_values
 
 QUARK = "quark"
 OBJECTIVES = (QUARK, *GRADIENTS)
@@ -22,32 +23,30 @@ FORMULA = "base + tilt(adapter)"
 CONTROLS = tuple(f"Quality {number} of 5.\n" for number in range(1, 6))
 
 
-@dataclass(frozen=True)
-class AdapterSettings:
-    """How a term of a formula is trained by rewards. Raises TrainingError for a value of the wrong kind or out of range.
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings(TaskSettings):
+    """How a term of a formula learns a task (see TaskSettings). Raises TrainingError for a value of the wrong kind or
+    out of range.
 
     What learns: the term `train` of a voice file `voice`, or of `formula` over its terms; without a voice, of terms
     `base` of `model` and `adapter` of `adapter_model` (empty: the same), which continue texts. `kind` "lora" trains
     low-rank changes of the term's model (`rank`, `alpha`, on linear layers whose names end in `targets`; none: all),
-    and "model" all of its weights. With `gradient_checkpointing` layers are computed again instead of remembered.
+    "model" all of its weights, or with `layers` or `hidden_size` those of a new one like it. In `precision` frozen
+    models compute; with `gradient_checkpointing` layers are computed again instead of remembered.
 
-    What it learns from: `reward`, a formula of components; `prompts`, a file or `hub:` data set, of which `count` are
-    drawn (None: all) and `template` makes texts of rows. `validation` names prompts that are only judged, or `held_out`
-    counts those of `prompts` that are; at the start and the end, and after every `validation_steps` (0: never).
+    How: in each of `steps`, `samples` completions of `prompts_per_step` prompts; then updates of `batch_size`
+    completions each, `epochs` times over the pool (Quark; it keeps the last `pool` completions, 0: all) or over the
+    step's completions (the others). The rate rises to `learning_rate` over the `warmup` share of the updates and falls
+    to 0; gradients longer than `max_grad_norm` are shortened. `objective` is quark, rloo, ppo or grpo. `beta` weighs
+    the divergence from the reference, in nats, and `gamma` entropy; with `beta_target` or `gamma_target`, nats per
+    token, they follow it by `gain`. `clip` bounds the ratio of ppo and grpo. `controls` are Quark's, the worst first;
+    the others learn and speak without any.
 
-    How: in each of `steps`, `samples` completions of `prompts_per_step` prompts, of at most `max_new_tokens` tokens,
-    drawn at `temperature` and `top_p`; then updates of `batch_size` completions each, `epochs` times over the pool
-    (Quark; it keeps the last `pool` completions, 0: all) or the step's completions (the others). The rate rises to
-    `learning_rate` over the `warmup` share of the updates and falls to 0. `objective` is one of quark, rloo, ppo, grpo.
-    `beta` weighs the divergence from the reference, in nats, and `gamma` entropy; with `beta_target` or `gamma_target`,
-    nats per token, they follow it by `gain`. `clip` bounds the ratio of ppo and grpo. `controls` are Quark's, the worst
-    first; the others train under none.
-
-    When it ends early: beyond `max_kl` nats per token, or `max_drop` standard deviations of reward lost (None: never).
+    It ends early beyond `max_kl` nats per token, or `max_drop` standard deviations of reward lost (None: never). The
+    held-out prompts are judged at the start, at the end, and after every `validation_steps` (0: never). Checkpoints
+    lie `checkpoint_steps` apart; `trackers` are told of each step; the result goes to `output`.
     """
 
-    prompts: str
-    reward: str
     output: str
     voice: str = ""
     formula: str = ""
@@ -58,10 +57,8 @@ class AdapterSettings:
     rank: int = 8
     alpha: float = 16.0
     targets: tuple[str, ...] = ()
-    template: str = ""
-    count: int | None = None
-    validation: str = ""
-    held_out: int = 0
+    layers: int = 0
+    hidden_size: int = 0
     validation_steps: int = 0
     objective: str = QUARK
     steps: int = 100
@@ -81,9 +78,6 @@ class AdapterSettings:
     gain: float = 0.1
     clip: float = 0.2
     controls: tuple[str, ...] = CONTROLS
-    max_new_tokens: int = 32
-    temperature: float = 1.0
-    top_p: float = 1.0
     max_kl: float | None = 5.0
     max_drop: float | None = 3.0
     precision: str = "auto"
@@ -92,24 +86,21 @@ class AdapterSettings:
     trackers: tuple[str, ...] = ("tensorboard",)
     seed: int = 0
     device: str = "auto"
-    evaluate: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_kinds(self, TrainingError)
+        super().__post_init__()
         check_ranges(self, _RANGES, TrainingError)
-        self._given()
+        self._what_learns()
         for name, known in (("objective", OBJECTIVES), ("kind", KINDS), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise TrainingError(f"{name} = '{getattr(self, name)}' is unknown.", f"Known: {', '.join(known)}.")
         for name in ("beta", "gamma"):
             if getattr(self, f"{name}_target") is not None and getattr(self, name) == 0:
-                raise TrainingError(
-                    f"{name} = 0 cannot follow {name}_target.", f"Begin with a small {name}, or leave it out."
-                )
+                raise TrainingError(f"{name} = 0 cannot follow {name}_target.", f"Begin with a small {name}.")
         self._quark() if self.objective == QUARK else self._gradient()
 
-    def _given(self) -> None:
-        for name in ("prompts", "reward", "output", "train"):
+    def _what_learns(self) -> None:
+        for name in ("output", "train"):
             if not getattr(self, name):
                 raise TrainingError(f"{name} is empty.", "Give it a value.")
         if bool(self.voice) == bool(self.model):
@@ -117,10 +108,8 @@ class AdapterSettings:
             raise TrainingError(f"{what} given.", "Name the voice file, or the model of base and adapter.")
         if self.adapter_model and self.voice:
             raise TrainingError("adapter_model means nothing beside a voice.", "Name it in the voice file.")
-        if self.validation and self.held_out:
-            raise TrainingError("Both validation and held_out are given.", "Keep one of them.")
-        if self.validation_steps and not (self.validation or self.held_out):
-            raise TrainingError("validation_steps is given, and there is nothing to validate on.", "Add held_out = 32.")
+        if (self.layers or self.hidden_size) and self.kind != "model":
+            raise TrainingError("layers and hidden_size are of new models.", 'Leave them out, or use kind = "model".')
 
     def _quark(self) -> None:
         if len(self.controls) < 2 or len(set(self.controls)) < len(self.controls):
@@ -133,7 +122,7 @@ class AdapterSettings:
         if self.temperature != 1 or self.top_p != 1:
             name = "temperature" if self.temperature != 1 else "top_p"
             raise TrainingError(
-                f"'{self.objective}' learns from samples of the policy itself, not at {name} = {getattr(self, name):g}.",
+                f"'{self.objective}' learns from what the policy itself says, not at {name} = {getattr(self, name):g}.",
                 f"Leave {name} out, or use quark.",
             )
         if self.samples < 2:
@@ -149,21 +138,26 @@ class AdapterSettings:
     @property
     def decisive(self) -> dict[str, Any]:
         """What decides the trajectory: going on with other values is refused."""
-        free = ("output", "trackers", "checkpoint_steps", "evaluate")
+        free = ("output", "trackers", "checkpoint_steps", "evaluate_suite", "evaluate_judges", "evaluate_count")
         return {name: value for name, value in vars(self).items() if name not in free}
 
 
-def load_settings(path: Path | None, given: Mapping[str, Any]) -> AdapterSettings:
-    """The settings of a TOML file, if there is one, with those `given` in their place; see `settings_file.load`."""
-    return load(AdapterSettings, path, given, TrainingError)
+def load_settings(config: str | None, given: Mapping[str, Any]) -> AdapterSettings:
+    """The settings of a TOML file or of a packaged task, if there is one, with those `given` in their place.
+
+    What is both is the task; ./NAME is the file. See `settings_file.load`.
+    """
+    if config in TASKS:
+        return load(AdapterSettings, None, task_values(config) | dict(given), TrainingError)
+    return load(AdapterSettings, None if config is None else Path(config), given, TrainingError)
 
 
 _MOST = 1 << 30
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 4096),
     "alpha": (0, 1 << 16),
-    "count": (1, _MOST),
-    "held_out": (0, _MOST),
+    "layers": (0, 1 << 16),
+    "hidden_size": (0, 1 << 20),
     "validation_steps": (0, _MOST),
     "steps": (1, _MOST),
     "prompts_per_step": (1, 1 << 20),
@@ -181,9 +175,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "gamma_target": (1e-9, _MOST),
     "gain": (0, 1),
     "clip": (0, 1),
-    "max_new_tokens": (1, 1 << 20),
-    "temperature": (1e-3, 1e3),
-    "top_p": (1e-9, 1),
     "max_kl": (1e-9, _MOST),
     "max_drop": (0, _MOST),
     "checkpoint_steps": (1, _MOST),

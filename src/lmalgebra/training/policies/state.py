@@ -50,7 +50,7 @@ class Progress:
     @property
     def rewards(self) -> list[float]:
         """The mean reward of each step that had any."""
-        return [each["reward"] for each in self.steps if math.isfinite(each["reward"])]
+        return [each["reward"] for each in self.steps if each["reward"] is not None]
 
 
 def parameters_of(work: Work) -> dict[str, Tensor]:
@@ -77,8 +77,8 @@ def save(folder: Path, work: Work, pool: Pool | None, progress: Progress) -> Non
     save_file(copied(parameters_of(work)), folder / TRAINEE)
     save_file(progress.best, folder / BEST)
     save_file(_averages(work.updates.optimizer), folder / OPTIMIZER)
-    _write_lines(folder / POOL, pool.lines() if pool else [])
-    _write_lines(folder / STEPS, progress.steps)
+    write_lines(folder / POOL, pool.lines() if pool else [])
+    write_lines(folder / STEPS, progress.steps)
     numbers = {name: value for name, value in vars(progress).items() if name not in ("best", "steps")}
     coefficients = {name: asdict(each)["value"] for name, each in vars(work.coefficients).items()}
     numbers |= {"updates": work.updates.done, "coefficients": coefficients}
@@ -114,7 +114,8 @@ def _restore_averages(optimizer: torch.optim.Optimizer, parameters: list[Tensor]
         optimizer.state[parameter][kind] = each if kind == "step" else each.to(parameter.device)
 
 
-def _write_lines(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+def write_lines(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write JSON Lines."""
     file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
 
 
