@@ -70,7 +70,7 @@ def test_the_layers_of_a_model_keep_their_names_when_they_are_joined_and_packed(
     model = made(name)
     before = {name: (layer.inputs, layer.last - layer.first) for name, layer in linear_layers(model).items()}
     after = linear_layers(session_of(model, "tiny", 1 << 12).network)
-    assert before == {name: (after[name].inputs, after[name].last - after[name].first) for name in before}
+    assert before == {name: (layer.inputs, layer.last - layer.first) for name, layer in after.items()}
 
 
 def refusal_of(model, place) -> str:

@@ -184,8 +184,12 @@ class _Change:
 
 def linear_layers(model: PreTrainedModel) -> dict[str, LinearLayer]:
     """The linear layers of a model by Transformers' names for them, also where several are computed as one."""
-    found = {}
+    found, parts_of_others = {}, set()
     for name, module in model.named_modules():
+        if module in parts_of_others:
+            continue
+        if isinstance(module, FusedLayer | QuantizedLinear):
+            parts_of_others.update(module.modules())
         if isinstance(module, FusedLayer):
             for part, (one, first, last) in module.parts().items():
                 found[f"{name}.{part}"] = LinearLayer(one, one.in_features, first, last, one.out_features)

@@ -42,8 +42,8 @@ class Judged:
     """What a policy says of completions, whose tokens are packed one after another.
 
     `policy` are the formula's log-probabilities (nats, at least float32), `[tokens, vocabulary]`, with gradient into
-    the term that learns; `reference` those of the reference, without. `tokens` are the ids, `[tokens]`, and `owner` says
-    to which completion each belongs, `[tokens]`.
+    the term that learns; `reference` those of the reference, without. `tokens` are the ids, `[tokens]`, and `owner`
+    says to which completion each belongs, `[tokens]`.
     """
 
     policy: Tensor
