@@ -142,7 +142,7 @@ def test_a_pair_is_read_as_its_tokenizer_parts_it(tmp_path):
     assert torch.allclose(classifier.logits(pairs), alone, atol=1e-5)
     assert not torch.allclose(classifier.logits([("abc", "dad")]), classifier.logits([("abcdad", "")]), atol=1e-3)
     with pytest.raises(ModelError, match="Texts and pairs of texts are given at once"):
-        classifier.logits(["abc", ("abc", "dad")])
+        classifier.logits(["abc", ("abc", "bad")])
 
 
 def test_a_tokenizer_without_separator_parts_a_pair_by_a_line(tmp_path):

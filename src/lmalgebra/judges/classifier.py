@@ -30,6 +30,8 @@ class ClassifierJudge(Judge):
     With `several` each label is a question of its own, whatever the classifier says of that.
     """
 
+    reads_pairs = True
+
     def __init__(
         self, source: str, label: str = "", *, revision: str = "main", name: str = "", several: bool = False
     ) -> None:

@@ -17,10 +17,15 @@ class CountError(EvaluationError):
 
 
 class FunctionJudge(Judge):
-    """A function from texts to scores; `revision` tells one version of it from another."""
+    """A function from texts to scores; `revision` tells one version of it from another.
 
-    def __init__(self, name: str, function: Callable[[list[str]], Sequence[float]], revision: str = "") -> None:
-        self.name, self._function, self._revision = name, function, revision
+    A user's own may be given pairs, as lists of two texts, where those are judged.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[[list[Any]], Sequence[float]], revision: str = "", reads_pairs: bool = False
+    ) -> None:
+        self.name, self._function, self._revision, self.reads_pairs = name, function, revision, reads_pairs
 
     def about(self) -> dict[str, Any]:
         return {"kind": "function", "name": self.name, "revision": self._revision}
@@ -47,7 +52,7 @@ def imported(place: str) -> Judge:
     """The function at `module:function`. Its revision is the content of its file, so that it judges anew when that
     changes. Raises EvaluationError.
     """
-    return FunctionJudge(place, imported_function(place), source_digest(place.partition(":")[0]))
+    return FunctionJudge(place, imported_function(place), source_digest(place.partition(":")[0]), reads_pairs=True)
 
 
 def imported_function(place: str) -> Callable[[list[Any]], Sequence[float]]:

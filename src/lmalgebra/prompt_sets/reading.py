@@ -60,14 +60,18 @@ class PromptSet:
         return replace(self, items=tuple(self.items[place] for place in sorted(places)), draw=seed)
 
 
-def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item], template: str = "") -> PromptSet:
+Reader = Callable[[Mapping[str, Any], str], Item | None]
+"""Makes an item of a row and its place in words; None of a row that holds no prompt."""
+
+
+def load_prompts(source: str, read: Reader, template: str = "") -> PromptSet:
     """The prompts of a file or `hub:` data set, each once, as `read` makes them of rows.
 
     A `template` says what is asked: Jinja over `prompt`, which is what `read` gives, and the item's other fields.
     Raises EvaluationError.
     """
     revision, rows = read_rows(source)
-    items = [read(row, place) for place, row in rows]
+    items = [item for place, row in rows if (item := read(row, place)) is not None]
     if template:
         filled = Template(template)
         items = [Item(filled.fill({**item.fields, "prompt": item.prompt}), item.fields) for item in items]

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from lmalgebra.errors import EvaluationError, TrainingError
 from lmalgebra.judges import AskedJudge, Judge, Question, Score, judge_of
-from lmalgebra.judges.functions import PACKAGED
 from lmalgebra.prompt_sets import text_of
 from lmalgebra.training.policies.rewards.base import Said
 from lmalgebra.training.policies.rewards.component import Component, field_of
@@ -120,15 +119,15 @@ class OfPair(Judged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.judge in PACKAGED:
+        if not self._judge.reads_pairs:
+            what = "is not asked about {{ prompt }}" if self.question else "reads texts alone"
             raise TrainingError(
-                f"{self.name}: the judge '{self.judge}' reads texts alone, not after their {self.field}.",
-                f"Write nontoxic({self.judge}), or name a classifier of pairs or a language model.",
+                f"{self.name}: the judge '{self.judge}' {what}, and not the {self.field} that comes before.",
+                "Name a classifier of pairs, or a language model whose question has {{ prompt }} in it.",
             )
 
     def _judged(self, said: Said) -> Any:
-        is_alone = isinstance(self._judge, AskedJudge) and not self._judge.reads_prompt
-        return said.text if is_alone else [self._first(said), said.text]
+        return [self._first(said), said.text]
 
     def _first(self, said: Said) -> str:
         return str(said.fields[self.field]) if self.field in said.fields else text_of(said.prompt)
