@@ -19,10 +19,12 @@ def pool_of(rewards, capacity=0, controls=CONTROLS):
     ("rewards", "quantiles"),
     [
         (range(10), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]),
-        ([3, 1, 2], [3, 0, 1]),  # fewer than quantiles: the best one is in place 2 of 3
+        ([3, 1, 2], [4, 0, 2]),
         ([0.5] * 7, [4] * 7),
-        ([0, 1, 0, 1], [1, 3, 1, 3]),
+        ([0, 1, 0, 1], [1, 4, 1, 4]),
         ([1, 1, 1, 1, 1, 1, 1, 1, 1, 0], [4] * 9 + [0]),
+        ([0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [2] * 9 + [4]),
+        ([0, 0, 0, 0, 1, 1, 1, 2, 2, 2], [1] * 4 + [2] * 3 + [4] * 3),
     ],
 )
 def test_quantiles(rewards, quantiles):
@@ -56,7 +58,9 @@ def test_batches_take_each_once_before_any_twice():
     assert sorted(taken[:7]) == sorted(taken[7:14]) == list(range(7))
     assert taken != [each.reward for batch in pool.batches(3, 5, seed=2) for each, _ in batch]
     assert all(
-        control == CONTROLS[5 * int(each.reward) // 7] for batch in pool.batches(2, 3, 0) for each, control in batch
+        control == CONTROLS[[0, 1, 1, 2, 3, 3, 4][int(each.reward)]]
+        for batch in pool.batches(2, 3, 0)
+        for each, control in batch
     )
 
 

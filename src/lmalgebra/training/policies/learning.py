@@ -48,7 +48,7 @@ class Coefficients:
 
 
 class Updates:
-    """AdamW on the parameters that learn; its rate rises, then falls to 0 over `planned` updates, of which `done` are."""
+    """AdamW on what learns; its rate rises, then falls to 0 over `planned` updates, of which some are `done`."""
 
     def __init__(self, parameters: Sequence[Tensor], settings: AdapterSettings, planned: int) -> None:
         self.parameters, self.planned, self.done = list(parameters), planned, 0

@@ -12,10 +12,10 @@ RECENT = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """`max_kl`, nats per token, and `max_drop`, in standard deviations of the first step's rewards; None: no limit."""
+    """`max_kl`, nats per token, and `max_drop`, in standard deviations of the first step's rewards; 0: no limit."""
 
-    max_kl: float | None
-    max_drop: float | None
+    max_kl: float
+    max_drop: float
 
     def crossed(self, rewards: Sequence[float], kl: float, deviation: float) -> str:
         """Why to stop, or "". `rewards` are the means of all steps so far, and `kl` the divergence of the last.
@@ -23,9 +23,9 @@ class Limits:
         The reward has collapsed when the mean of the last `RECENT` steps lies more than `max_drop` deviations below
         the best mean of as many steps in a row before.
         """
-        if self.max_kl is not None and kl > self.max_kl:
+        if self.max_kl and kl > self.max_kl:
             return f"The policy is {kl:.2f} nats per token from the reference, beyond max_kl = {self.max_kl:g}."
-        if self.max_drop is None or len(rewards) <= RECENT:
+        if not self.max_drop or len(rewards) <= RECENT:
             return ""
         means = [math.fsum(rewards[end - RECENT : end]) / RECENT for end in range(RECENT, len(rewards) + 1)]
         if means[-1] < max(means) - self.max_drop * deviation:

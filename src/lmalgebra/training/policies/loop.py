@@ -71,14 +71,15 @@ class Training:
         if checkpoint is not None:
             self.progress = restore(checkpoint, self.work, self.pool)
         else:
-            self._validate()
-        ended = self._steps()
+            self._validate(0)
+        ended, at = self._steps(), self.progress.step
         if ended:
             if self.progress.best_step <= 1:
                 raise TrainingError(f"{ended} Nothing was learned before.", "Lower learning_rate, or raise beta.")
             put_back(self.work, self.progress.best)
-        elif self.progress.validation[-1]["step"] < self.progress.step:
-            self._validate()
+            at = self.progress.best_step - 1  # whose updates made them
+        if ended or self.progress.validation[-1]["step"] < at:
+            self._validate(at)
         return ended
 
     def _steps(self) -> str:
@@ -98,7 +99,7 @@ class Training:
         explored = self._explored(step)
         if not explored.rollouts:
             return self._without_rewards(step, explored)
-        known = survey(self.work.policy, explored.rollouts, settings.best_control, settings.batch_size)
+        known = survey(self.work.policy, explored.rollouts, self._control(step), settings.batch_size)
         measured = self._measured(step, explored, known)
         limits = Limits(settings.max_kl, settings.max_drop)
         ended = limits.crossed([*self.progress.rewards, explored.mean], measured["kl"], self.progress.deviation)
@@ -108,13 +109,17 @@ class Training:
             self.progress.best = copied(parameters_of(self.work))
             self.progress.best_step, self.progress.best_reward = step, explored.mean
         torch.manual_seed(seed_of(settings.seed, "learning", step))  # for what draws while it learns, such as dropout
-        measured |= self.learner.learn(explored, known, step)
+        measured = self.learner.learn(explored, known, step) | measured
         self.work.coefficients.beta.follow(measured["kl"])
         self.work.coefficients.gamma.follow(measured["entropy"])
         measured["seconds"] = round(time.monotonic() - began, 3)
         self.progress.steps.append(measured)
         self.progress.step = step
         return ""
+
+    def _control(self, step: int) -> str:
+        """What the term that learns reads before it speaks. Quark's pool begins with what it says under no control."""
+        return self.settings.best_control if step > 1 else ""
 
     def _without_rewards(self, step: int, explored: Explored) -> str:
         """A step whose completions could not be scored: nothing is learned, and the next one tries again."""
@@ -127,13 +132,10 @@ class Training:
         """A step's completions and rewards. What is done so far is kept should there be none."""
         settings = self.settings
         items = self.prompts.batch(step - 1, prompts_per_step(settings, self.prompts), settings.seed)
-        # Quark's pool begins with what the policy says under no control.
-        control = settings.best_control if step > 1 else ""
         try:
             seed = seed_of(settings.seed, "rollouts", step)
-            said = self.rollouts.sample(
-                [each.prompt for each in items], samples=settings.samples, seed=seed, control=control
-            )
+            drawn = {"samples": settings.samples, "seed": seed, "control": self._control(step)}
+            said = self.rollouts.sample([each.prompt for each in items], **drawn)
             explored = explored_of(said, self.reward, items, settings.samples)
         except (LmalgebraError, KeyboardInterrupt):
             if self.progress.step:
@@ -171,7 +173,7 @@ class Training:
         self.work.accelerator.log(_numbers(progress.steps[-1]), step=progress.step)
         self.advance(progress.steps[-1], settings.steps)
         if settings.validation_steps and progress.step % settings.validation_steps == 0:
-            self._validate()
+            self._validate(progress.step)
         stopping = progress.step < settings.steps and self.stop()
         if stopping or progress.step % settings.checkpoint_steps == 0:
             self._keep()
@@ -181,12 +183,11 @@ class Training:
     def _keep(self) -> None:
         self.place.keep(self.progress.step, lambda folder: save(folder, self.work, self.pool, self.progress))
 
-    def _validate(self) -> None:
-        known = next((each for each in self.progress.validation if "base" in each), None)
-        found = validate(
-            self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=known is None
-        )
-        self.progress.validation.append({"step": self.progress.step} | found)
+    def _validate(self, at: int) -> None:
+        """Judge the held-out prompts under the parameters that the updates of step `at` made."""
+        is_first = not self.progress.validation
+        found = validate(self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=is_first)
+        self.progress.validation.append({"step": at} | found)
         self.work.accelerator.log({"validation/reward": found["policy"]["reward"]}, step=self.progress.step)
 
 

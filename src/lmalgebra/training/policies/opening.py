@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from lmalgebra.algebra import GenerationSettings, Model, ModelTerm, Term, Voice, load_voice, parse
 from lmalgebra.decoding.loaded import OpenScorer
 from lmalgebra.errors import TrainingError
+from lmalgebra.models.base import LanguageModel
 from lmalgebra.models.engines import is_toy
 from lmalgebra.models.fingerprint import digest
 from lmalgebra.models.store import Report
@@ -16,7 +18,7 @@ from lmalgebra.training.policies.own_model import open_own_model
 from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.prompts import Prompts
 from lmalgebra.training.policies.rollouts import Rollouts
-from lmalgebra.training.policies.settings import FORMULA, AdapterSettings
+from lmalgebra.training.policies.settings import FORMULA, QUARK, AdapterSettings
 from lmalgebra.training.policies.trainee import LoraTrainee, Trainee
 
 
@@ -50,7 +52,22 @@ def open_policy(
     term = learning_term(voice.formula, settings.train)
     trainee = open_trainee(term, settings, open_model, report)
     trainee.checkpointing = settings.gradient_checkpointing
+    if settings.objective == QUARK:
+        _require_distinct(settings.controls, trainee.language_model)
     return FormulaPolicy(voice, settings.train, trainee, open_model, open_scorer)
+
+
+def _require_distinct(controls: Sequence[str], model: LanguageModel) -> None:
+    """Raise TrainingError where the model cannot tell two controls apart."""
+    seen: dict[tuple[int, ...], str] = {}
+    for control in controls:
+        tokens = tuple(model.tokenizer.encode([control], start=False))
+        if tokens in seen:
+            raise TrainingError(
+                f"The controls {seen[tokens]!r} and {control!r} are the same tokens for '{model.source}'.",
+                "Name controls that its vocabulary has, such as controls = ['bad ', 'good '].",
+            )
+        seen[tokens] = control
 
 
 def open_trainee(term: Term, settings: AdapterSettings, open_model: OpenModel, report: Report) -> Trainee:

@@ -50,14 +50,16 @@ class Pool:
     def quantiles(self) -> list[int]:
         """The quantile of each experience, from 0, the worst, to K - 1.
 
-        In n rewards sorted upwards, the one in place i (from 0) is of quantile floor(K i / n). Equal rewards are all
-        of the last one's: so a quantile depends on rewards only, never on the order, and the best reward is always of
-        the best quantile. Where many are equal some quantiles are empty (the paper cuts anywhere among them).
+        Equal rewards share the quantile in whose share of the pool their middle lies, so that quantiles depend on
+        rewards only and not on the order (the paper cuts anywhere among equal ones). The highest reward's is the best,
+        however many have it; where many rewards are equal some quantiles are empty.
         """
         rewards = [each.reward for each in self.experiences]
-        upwards = sorted(rewards)
-        last = {reward: bisect.bisect_right(upwards, reward) - 1 for reward in set(rewards)}
-        return [len(self.controls) * last[reward] // len(rewards) for reward in rewards]
+        upwards, kinds, found = sorted(rewards), len(self.controls), {}
+        for reward in set(rewards):
+            middle = bisect.bisect_left(upwards, reward) + bisect.bisect_right(upwards, reward)  # twice its place
+            found[reward] = kinds - 1 if reward == upwards[-1] else kinds * middle // (2 * len(rewards))
+        return [found[reward] for reward in rewards]
 
     def batches(self, size: int, updates: int, seed: int) -> Iterator[list[tuple[Experience, str]]]:
         """`updates` batches of experiences with their controls, in an order that `seed` decides.

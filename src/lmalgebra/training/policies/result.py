@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmalgebra.algebra import Model, ModelTerm, Voice, parse
+from lmalgebra.algebra import Model, ModelTerm, Voice, parse, save_voice
 from lmalgebra.training.policies.card import Learned, write_card
 from lmalgebra.training.policies.controls import controlled, learning_term
 from lmalgebra.training.policies.opening import voice_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lmalgebra.training.policies.loop import Training
 
 VOICE = "voice.toml"
+HELD_OUT = "held_out.jsonl"
 HERE = "."
 """The folder in its own voice file, which may be moved with it."""
 
@@ -26,8 +27,10 @@ def build(folder: Path, training: Training, about: dict[str, Any], ended: str) -
     """Fill the folder of a training that is over; `about` is what the reward says of itself. Raises OSError."""
     settings, policy = training.settings, training.work.policy
     policy.trainee.save(folder)
-    learned_voice(settings, policy.tokenizer).save(folder / VOICE)
+    save_voice(learned_voice(settings, policy.tokenizer), folder / VOICE)
     write_lines(folder / STEPS, training.progress.steps)
+    held_out = training.prompts.held_out.items
+    write_lines(folder / HELD_OUT, [{**item.fields, "prompt": item.prompt} for item in held_out])
     write_card(folder, Path(settings.output).name, _learned(training, about, ended))
 
 

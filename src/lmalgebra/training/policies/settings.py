@@ -42,7 +42,7 @@ class AdapterSettings(TaskSettings):
     token, they follow it by `gain`. `clip` bounds the ratio of ppo and grpo. `controls` are Quark's, the worst first;
     the others learn and speak without any.
 
-    It ends early beyond `max_kl` nats per token, or `max_drop` standard deviations of reward lost (None: never). The
+    It ends early beyond `max_kl` nats per token, or `max_drop` standard deviations of reward lost (0: never). The
     held-out prompts are judged at the start, at the end, and after every `validation_steps` (0: never). Checkpoints
     lie `checkpoint_steps` apart; `trackers` are told of each step; the result goes to `output`.
     """
@@ -78,8 +78,8 @@ class AdapterSettings(TaskSettings):
     gain: float = 0.1
     clip: float = 0.2
     controls: tuple[str, ...] = CONTROLS
-    max_kl: float | None = 5.0
-    max_drop: float | None = 3.0
+    max_kl: float = 5.0
+    max_drop: float = 3.0
     precision: str = "auto"
     gradient_checkpointing: bool = False
     checkpoint_steps: int = 10
@@ -114,7 +114,7 @@ class AdapterSettings(TaskSettings):
     def _quark(self) -> None:
         if len(self.controls) < 2 or len(set(self.controls)) < len(self.controls):
             raise TrainingError(
-                f"{len(self.controls)} controls tell no good from bad.", "Give two or more, all different."
+                "controls must be two or more, all different.", "Leave them out, or name every quantile's."
             )
 
     def _gradient(self) -> None:
@@ -175,7 +175,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "gamma_target": (1e-9, _MOST),
     "gain": (0, 1),
     "clip": (0, 1),
-    "max_kl": (1e-9, _MOST),
+    "max_kl": (0, _MOST),
     "max_drop": (0, _MOST),
     "checkpoint_steps": (1, _MOST),
     "seed": (0, (1 << 31) - 1),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmalgebra.algebra import Formula
 from lmalgebra.decoding.loaded import OpenScorer
 from lmalgebra.models.loading import choose_device
 from lmalgebra.models.store import Report, silent
@@ -29,11 +30,13 @@ from lmalgebra.training.policies.trackers import open_accelerator
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training: its folder, why it `ended` early (or ""), and what was measured on held-out prompts."""
+    """What came of a training: its `folder`, why it `ended` early (or ""), what was measured on held-out prompts, and
+    the formula that its policy was compared with."""
 
     folder: Path
     ended: str
     validation: list[dict[str, Any]]
+    reference: Formula
 
 
 def train_adapter(
@@ -69,7 +72,7 @@ def train_adapter(
         place.finish(lambda folder: build(folder, training, about, ended))
     finally:
         policy.close()
-    return Trained(place.output, ended, training.progress.validation)
+    return Trained(place.output, ended, training.progress.validation, policy.reference)
 
 
 def _work(
