@@ -67,6 +67,4 @@ def constant(rewarded: Rewarded, tolerance: float = 1e-9) -> str:
     if len(totals) < 2 or max(totals) - min(totals) > tolerance:
         return ""
     parts = ", ".join(f"{name} {value:.4g}" for name, value in rewarded.means().items())
-    return (
-        f"All {len(totals)} completions have the reward {totals[0]:.4g}, so nothing can be learned from them ({parts})."
-    )
+    return f"All {len(totals)} completions have the reward {totals[0]:.4g}: nothing can be learned from them ({parts})."

@@ -7,7 +7,7 @@ another: Jinja over `text` and `prompt`, answered by a number up to `scale`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -43,8 +43,12 @@ class Judged(Component):
                 f"{self.name} needs a question to ask.",
                 f"Write {self.kind}('{self.judge}', question='... {{{{ text }}}} ... from 0 to 10?').",
             )
-        if self.question and not isinstance(self._judge, AskedJudge):
-            raise TrainingError(f"The judge '{self.judge}' cannot be asked a question.", "Leave the question out.")
+        asked = next((each.name for each in fields(self) if self._is_asking(each)), None)
+        if asked and not isinstance(self._judge, AskedJudge):
+            raise TrainingError(
+                f"The judge '{self.judge}' is no language model that is asked, so {asked} means nothing to it.",
+                f"Leave {asked} out.",
+            )
 
     def about(self) -> dict[str, Any]:
         return {"kind": self.kind, "judge": self._judge.about()}
@@ -61,6 +65,10 @@ class Judged(Component):
     def _judged(self, said: Said) -> Any:
         """What the judge reads of a completion: its text, after the prompt if it asks for that."""
         return [text_of(said.prompt), said.text] if self._judge.reads_prompt else said.text
+
+    def _is_asking(self, field: Field[Any]) -> bool:
+        """Whether it is a setting of questions that was given."""
+        return field.name in ("question", "scale", "key_env") and getattr(self, field.name) != field.default
 
     @property
     def _asked(self) -> str:

@@ -1,8 +1,8 @@
 """Tasks that policies are trained for: prompts, reward, generation and evaluation, by the names that settings have.
 
-The five of Inference-Time Policy Adapters (Lu et al., EMNLP 2023, arXiv 2305.15065) come with the package, one TOML file
-each, which says where it differs from the paper. Every value is a default that a file of settings or the command line
-replaces.
+The five of Inference-Time Policy Adapters (Lu et al., EMNLP 2023, arXiv 2305.15065) come with the package, one TOML
+file each, which says where it differs from the paper. Every value is a default that a file of settings or the command
+line replaces.
 """
 
 from __future__ import annotations
