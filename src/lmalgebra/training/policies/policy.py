@@ -257,7 +257,8 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         logits = logits.masked_scatter(mask.bool()[..., None].to(found.device), found)
         loss = None
         if labels is not None:
-            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            targets = labels[:, 1:].masked_fill(mask[:, :-1] == 0, -100)  # nothing stands before a text's first token
+            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten())
         return CausalLMOutput(loss=loss, logits=logits)  # type: ignore[arg-type]
 
     def _require_plain(self) -> None:
@@ -275,9 +276,11 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
                 "Use judge, or a formula of language models and fixed weights.",
             )
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **given: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+    ) -> dict[str, Any]:
         """For Transformers' `generate`, which has no cache here."""
-        return {"input_ids": input_ids, "attention_mask": given.get("attention_mask")}
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Compute the layers of the term that learns again for the gradient."""
