@@ -11,7 +11,7 @@ from lmalgebra.models.table import TableModel
 from lmalgebra.training.policies.controls import learning_term
 from lmalgebra.training.policies.policy import FormulaPolicy
 from lmalgebra.training.policies.toy_network import ToyNetwork
-from lmalgebra.training.policies.trainee import LoraTrainee, Trainee
+from lmalgebra.training.policies.trainee import LoraTrainee, Trainee, open_lora
 
 FORMULAS = (
     "base + 0.8 * tilt(adapter)",
@@ -43,8 +43,7 @@ def letters_voice(
 
 def lora(voice: Voice, models: la.Models, spread: float = 0.2, **options: Any) -> LoraTrainee:
     """A LoRA of the model that the voice names, whose second factors are not 0 any more."""
-    model = learning_term(voice.formula, "adapter").description.model
-    trainee = LoraTrainee(model, models(model), **{"rank": 3} | options)
+    trainee = open_lora(learning_term(voice.formula, "adapter"), models, **{"rank": 3} | options)
     disturb(trainee, spread)
     return trainee
 

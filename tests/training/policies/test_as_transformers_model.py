@@ -53,6 +53,17 @@ def test_the_logits_are_the_log_probabilities_of_the_decoder(policy, side):
             torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-5)
 
 
+def test_prefixes_stand_after_the_token_that_begins_texts(models, tmp_path):
+    folder = save_language_model(tmp_path, llama(), start=True)
+    voice = letters_voice(folder, FORMULA)
+    policy = policy_of(voice, lora(voice, models), models)
+    tokens = policy.tokenizer.encode(["abc cab"])
+    assert tokens[0] == 1
+    found = policy(torch.tensor([tokens])).logits[0, 3:-1].gather(1, torch.tensor(tokens[4:])[:, None]).squeeze(1)
+    expected = policy.voice().score("abc", " cab").logprobs
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-5)
+
+
 def test_labels_give_the_usual_loss_with_gradient_into_what_learns(policy):
     ids, mask = batch(policy)
     labels = ids.masked_fill(mask == 0, -100)
