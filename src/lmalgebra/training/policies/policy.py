@@ -195,12 +195,8 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         scores[self._spoken] = learned.to(self._loaded.device)
         positions = [position for length in lengths for position in range(length)]
         tokens = [token for text in said for token in text.tokens]
-        return (
-            scores,
-            positions,
-            tokens,
-            [place for place, length in zip(owners, lengths, strict=True) for _ in range(length)],
-        )
+        owner = [place for place, length in zip(owners, lengths, strict=True) for _ in range(length)]
+        return scores, positions, tokens, owner
 
     def _reference_logprobs(
         self, texts: Sequence[Given], scores: Mapping[Formula, Tensor], positions: Sequence[int]
@@ -210,15 +206,7 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         if not plan.classifiers and not plan.evidences and all(part in scores for part in (*plan.leaves, *plan.rules)):
             return plan.logprobs({part: each.detach() for part, each in scores.items()}, positions)
         loaded = self._reference.loaded
-        own = [
-            Given(
-                text.messages,
-                loaded.contexts(text.messages) if text.messages else self._plain(loaded, text),
-                text.tokens,
-            )
-            for text in texts
-            if text.tokens
-        ]
+        own = [Given(text.messages, loaded.contexts(text.messages), text.tokens) for text in texts if text.tokens]
         found = _read(loaded, own, self.described.settings.max_new_tokens)
         return plan.logprobs(found, positions)
 
