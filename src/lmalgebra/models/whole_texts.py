@@ -8,21 +8,21 @@ parameters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lmalgebra.errors import ModelError
-from lmalgebra.models.adapters import Share
+from lmalgebra.models.adapters import Products, Share
 from lmalgebra.models.attention import capped
 from lmalgebra.models.base import Session
 from lmalgebra.models.fused import FusedLayer
@@ -115,14 +115,11 @@ def read_whole(
     assert isinstance(session, TransformersSession | RecomputeSession)
     for text in texts:
         check_length(len(text), session.context_length)
-    adapters = session.adapters
-    products = adapters.products(LEARNED, changes) if changes else {}
-    read = _read_packed if isinstance(session, TransformersSession) else _read_one_by_one
-
-    def shares(tokens: int) -> list[Share]:
-        return [Share(products, 1.0, slice(0, tokens))] if products else []
-
-    logits: Tensor = read(session, texts, wanted, shares, checkpointing)  # type: ignore[operator]
+    products = session.adapters.products(LEARNED, changes) if changes else {}
+    if isinstance(session, TransformersSession):
+        logits = _read_packed(session, texts, wanted, products, checkpointing)
+    else:
+        logits = _read_one_by_one(session, texts, wanted, products, checkpointing)
     return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
@@ -130,17 +127,15 @@ def _read_packed(
     session: TransformersSession,
     texts: Sequence[Sequence[int]],
     wanted: Sequence[int],
-    shares: Any,
+    products: Products,
     checkpointing: bool,
 ) -> Tensor:
     lengths = [len(text) for text in texts]
-    positions = list(chain.from_iterable(range(length) for length in lengths))
-    index, first = [], 0
-    for length, count in zip(lengths, wanted, strict=True):
-        index += range(first + length - count, first + length)
-        first += length
-    chosen = None if len(index) == first else torch.tensor(index, device=session.device)
-    with _under(session, shares(first), checkpointing):
+    ends = list(accumulate(lengths))
+    index = [place for end, count in zip(ends, wanted, strict=True) for place in range(end - count, end)]
+    chosen = None if len(index) == ends[-1] else torch.tensor(index, device=session.device)
+    positions = [position for length in lengths for position in range(length)]
+    with _under(session, products, ends[-1], checkpointing):
         layout = WholeTexts(lengths, session.device)
         return session.forward(list(chain.from_iterable(texts)), positions, layout, chosen)
 
@@ -149,35 +144,40 @@ def _read_one_by_one(
     session: RecomputeSession,
     texts: Sequence[Sequence[int]],
     wanted: Sequence[int],
-    shares: Any,
+    products: Products,
     checkpointing: bool,
 ) -> Tensor:
     found = []
     for text, count in zip(texts, wanted, strict=True):
-        with _under(session, shares(len(text)), checkpointing):
+        with _under(session, products, len(text), checkpointing):
             ids = torch.tensor([list(text)], device=session.device)
             found.append(session.network(input_ids=ids, use_cache=False).logits[0, len(text) - count :])
     return torch.cat(found)
 
 
 @contextmanager
-def _under(session: TransformersSession | RecomputeSession, shares: Sequence[Share], checkpointing: bool) -> Iterator:
-    """Within it the network's pass is under `shares`, also when a layer is computed once more for its gradient."""
-
-    def layer_again(forward: Any, *given: Any, **named: Any) -> Any:
-        with session.adapters.under(shares):
-            return forward(*given, **named)
-
-    patched: list[nn.Module] = []
-    try:
+def _under(
+    session: TransformersSession | RecomputeSession, products: Products, tokens: int, checkpointing: bool
+) -> Iterator[None]:
+    """Within it a pass of so many tokens is changed by `products`, also where a layer is computed once more."""
+    shares = [Share(products, 1.0, slice(0, tokens))] if products else []
+    with ExitStack() as stack:
         if checkpointing:
             for layer in session.network.modules():
                 if isinstance(layer, FusedLayer | GradientCheckpointingLayer):
-                    forward = partial(layer_again, layer.forward)
-                    layer.forward = partial(checkpoint, forward, use_reentrant=False)
-                    patched.append(layer)
+                    layer.forward = partial(checkpoint, _again(session, shares, layer.forward), use_reentrant=False)
+                    stack.callback(delattr, layer, "forward")
         with session.adapters.under(shares):
             yield
-    finally:
-        for layer in patched:
-            del layer.forward
+
+
+def _again(
+    session: TransformersSession | RecomputeSession, shares: Sequence[Share], forward: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`forward` under `shares` whenever it is called: the gradient is taken when the pass is long over."""
+
+    def under_shares(*given: Any, **named: Any) -> Any:
+        with session.adapters.under(shares):
+            return forward(*given, **named)
+
+    return under_shares

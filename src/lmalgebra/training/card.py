@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-CARD = "lmalgebra.json"
-"""The file of what no format of others has a place for."""
+from lmalgebra.models.sequence_classifier import CARD
 
 PAGE = "README.md"
 

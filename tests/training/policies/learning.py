@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 import lmalgebra as la
-from lmalgebra.algebra import GenerationSettings, Model, Term, Voice, parse
+from lmalgebra.algebra import Formula, GenerationSettings, Model, Term, Voice, parse
 from lmalgebra.models.table import TableModel
 from lmalgebra.training.policies.controls import learning_term
 from lmalgebra.training.policies.policy import FormulaPolicy
 from lmalgebra.training.policies.toy_network import ToyNetwork
-from lmalgebra.training.policies.trainee import LoraTrainee, Trainee
+from lmalgebra.training.policies.trainee import LoraTrainee, Trainee, open_lora
 
 FORMULAS = (
     "base + 0.8 * tilt(adapter)",
@@ -43,8 +43,7 @@ def letters_voice(
 
 def lora(voice: Voice, models: la.Models, spread: float = 0.2, **options: Any) -> LoraTrainee:
     """A LoRA of the model that the voice names, whose second factors are not 0 any more."""
-    model = learning_term(voice.formula, "adapter").description.model
-    trainee = LoraTrainee(model, models(model), **{"rank": 3} | options)
+    trainee = open_lora(learning_term(voice.formula, "adapter"), models, **{"rank": 3} | options)
     disturb(trainee, spread)
     return trainee
 
@@ -67,11 +66,13 @@ def toy_terms(**prefixes: str) -> dict[str, Term]:
     }
 
 
-def toy_policy(formula: str, network: ToyNetwork | None = None, **options: Any) -> FormulaPolicy:
-    """A policy over exact toys, of a network that looks at one token and the first."""
+def toy_policy(
+    formula: str, network: ToyNetwork | None = None, reference: Formula | None = None, **others: Term
+) -> FormulaPolicy:
+    """A policy over exact toys, of a network that looks at one token and the first; `others` are more terms."""
     network = network or ToyNetwork(TableModel(), order=1, sees_first=True, spread=0.7)
-    voice = Voice(parse(formula, toy_terms()), GenerationSettings(max_new_tokens=6))
-    return policy_of(voice, network, la.Models(), **options)
+    voice = Voice(parse(formula, toy_terms() | others), GenerationSettings(max_new_tokens=6))
+    return policy_of(voice, network, la.Models(), reference=reference)
 
 
 def tokens_of(policy: FormulaPolicy, texts: list[str]) -> list[list[int]]:

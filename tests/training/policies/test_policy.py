@@ -220,6 +220,20 @@ def test_the_reference_is_the_formula_without_what_is_learned(letters, models, f
     assert (found.policy - found.reference).abs().max() > 0.1
 
 
+def test_a_model_that_learns_leaves_the_terms_of_its_source_alone(letters, models):
+    model = la.model(str(letters))
+    base = la.algebra.Voice(model.term(name="base", prefix="") + la.tilt(model.term(name="adapter", prefix="")))
+    alone = la.algebra.Voice(model.term(name="adapter", prefix=""))
+    for voice in (base, alone):
+        trainee = open_own_model(str(letters), device="cpu")
+        policy = policy_of(voice, trainee, models)
+        before = judged(policy)
+        disturb(trainee, 0.05)
+        after = judged(policy)
+        assert torch.equal(after.reference, before.reference)
+        assert (after.policy - before.policy).abs().max() > 0.1
+
+
 def test_a_reference_may_be_given(letters, models):
     voice = letters_voice(letters, FORMULAS[0])
     given = letters_voice(letters, "0.5 * base + 0.5 * toxic").formula

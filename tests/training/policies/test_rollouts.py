@@ -94,7 +94,7 @@ def test_fifty_updates_leave_nothing_behind(letters):
     rollouts, optimizer = Rollouts(policy), torch.optim.AdamW(policy.parameters(), lr=1e-3)
     sizes = []
     for step in range(50):
-        found = rollouts.sample(["abc"], samples=2, seed=step, control="good ")
+        found = rollouts.sample(["abc"], samples=2, seed=step, control="good ", max_new_tokens=3)
         optimizer.zero_grad()
         judged = policy.judge([each.prompt for each in found], [each.tokens for each in found], ["good "] * 2)
         (-judged.chosen.mean()).backward()

@@ -46,7 +46,7 @@ class ModelTrainee(Trainee):
         name = f"learning-{next(_numbers)}"
         self.network, self.source, self._tokenizer = network.requires_grad_(True), source, tokenizer
         self.language_model = language_model_of(network, tokenizer, source or name, trainable=True)
-        self.model = Model(source=source or name, name=name)
+        self.model = Model(source=name, name=name)  # other terms may speak by `source` as it is
         self._precision = getattr(torch, precision)
 
     def logits(self, texts: Sequence[Sequence[int]], wanted: Sequence[int]) -> Tensor:
@@ -58,7 +58,10 @@ class ModelTrainee(Trainee):
         return replace(description, model=self.model, adapter=None)
 
     def untrained(self, description: ModelTerm) -> ModelTerm | None:
-        return replace(description, model=Model(source=self.source)) if self.source else None
+        if not self.source:
+            return None
+        device = self.network.device.type
+        return replace(description, model=Model(self.source, engine="torch", dtype="float32", device=device))
 
     def renew(self) -> None:
         """The engine reads the parameters themselves."""

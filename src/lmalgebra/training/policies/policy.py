@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
-from lmalgebra.algebra import Formula, Model, ModelTerm, Schedule, Term, Voice, partial, replaced
+from lmalgebra.algebra import Formula, Model, ModelTerm, Term, Voice, partial, replaced
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.decoding.composed import Prompt
 from lmalgebra.decoding.context import context_tokens, conversation
@@ -31,6 +31,7 @@ from lmalgebra.decoding.reading import Given, read_texts
 from lmalgebra.errors import TrainingError
 from lmalgebra.models.base import LanguageModel
 from lmalgebra.training.policies.controls import controlled, learning_term
+from lmalgebra.training.policies.plain_text import plain_text, require_plain
 from lmalgebra.training.policies.trainee import Trainee
 
 OpenModel = Callable[[Model], LanguageModel]
@@ -199,12 +200,8 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         scores[self._spoken] = learned.to(self._loaded.device)
         positions = [position for length in lengths for position in range(length)]
         tokens = [token for text in said for token in text.tokens]
-        return (
-            scores,
-            positions,
-            tokens,
-            [place for place, length in zip(owners, lengths, strict=True) for _ in range(length)],
-        )
+        owner = [place for place, length in zip(owners, lengths, strict=True) for _ in range(length)]
+        return scores, positions, tokens, owner
 
     def _reference_logprobs(
         self, texts: Sequence[Given], scores: Mapping[Formula, Tensor], positions: Sequence[int]
@@ -214,22 +211,9 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         if not plan.classifiers and not plan.evidences and all(part in scores for part in (*plan.leaves, *plan.rules)):
             return plan.logprobs({part: each.detach() for part, each in scores.items()}, positions)
         loaded = self._reference.loaded
-        own = [
-            Given(
-                text.messages,
-                loaded.contexts(text.messages) if text.messages else self._plain(loaded, text),
-                text.tokens,
-            )
-            for text in texts
-            if text.tokens
-        ]
+        own = [Given(text.messages, loaded.contexts(text.messages), text.tokens) for text in texts if text.tokens]
         found = _read(loaded, own, self.described.settings.max_new_tokens)
         return plan.logprobs(found, positions)
-
-    def _plain(self, loaded: LoadedFormula, text: Given) -> dict[Term, list[int]]:
-        """What the terms of `loaded` read of a text without messages, whose first token stands in any context."""
-        first = next(iter(text.contexts.values()))[-1]
-        return {leaf: [*_prefix_tokens(leaf, loaded.models[leaf]), first] for leaf in loaded.plan.speakers}
 
     def forward(
         self,
@@ -247,42 +231,26 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         needs to know where a prompt ends, and for terms that are told a prompt otherwise than by a prefix.
         """
         del logits_to_keep, others
-        self._require_plain()
+        require_plain(self._loaded)
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        texts = []
-        for ids, shown in zip(input_ids, mask.bool(), strict=True):
-            row = ids[shown].tolist()
-            contexts = {}
-            for leaf in self._loaded.plan.speakers:
-                contexts[leaf] = [*_prefix_tokens(leaf, self._loaded.models[leaf]), row[0]]
-            texts.append(Given((), contexts, (*row[1:], 0)))  # the last token is not read, so any will do
+        texts = [
+            plain_text(self._loaded, ids[shown].tolist()) for ids, shown in zip(input_ids, mask.bool(), strict=True)
+        ]
         scores, positions, _, _ = self._scores(texts)
         found = self._loaded.plan.logprobs(scores, positions)
         logits = found.new_zeros(*input_ids.shape, found.shape[-1])
         logits = logits.masked_scatter(mask.bool()[..., None].to(found.device), found)
         loss = None
         if labels is not None:
-            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+            targets = labels[:, 1:].masked_fill(mask[:, :-1] == 0, -100)  # nothing stands before a text's first token
+            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten())
         return CausalLMOutput(loss=loss, logits=logits)  # type: ignore[arg-type]
 
-    def _require_plain(self) -> None:
-        plan = self._loaded.plan
-        told = [leaf.name for leaf in plan.speakers if not _is_plain(leaf, self._loaded.models[leaf])]
-        if told:
-            raise TrainingError(
-                f"The term `{told[0]}` tells a prompt by a template, and Transformers gives tokens without saying "
-                "which are the prompt.",
-                'Give its term a prefix, such as prefix = "", or use judge.',
-            )
-        if plan.biases or plan.rules or plan.evidences or _has_schedule(plan.simplified):
-            raise TrainingError(
-                f"`{plan.formula}` depends on where the prompt ends, which Transformers does not say.",
-                "Use judge, or a formula of language models and fixed weights.",
-            )
-
-    def prepare_inputs_for_generation(self, input_ids: Tensor, **given: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
+    ) -> dict[str, Any]:
         """For Transformers' `generate`, which has no cache here."""
-        return {"input_ids": input_ids, "attention_mask": given.get("attention_mask")}
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
         """Compute the layers of the term that learns again for the gradient."""
@@ -310,23 +278,3 @@ def _read(loaded: LoadedFormula, texts: Sequence[Given], max_new_tokens: int) ->
             for part, scores in block.scores.items():
                 found[place].setdefault(part, []).append(scores.clone())  # what the session gives may not be kept
     return {part: torch.cat([each for text in found for each in text[part]]) for part in found[0]}
-
-
-def _is_plain(leaf: Term, model: LanguageModel) -> bool:
-    description = leaf.description
-    assert isinstance(description, ModelTerm)
-    if description.template is not None or description.system is not None or description.chat_template is not None:
-        return False
-    return description.prefix is not None or not model.tokenizer.has_chat_template
-
-
-def _prefix_tokens(leaf: Term, model: LanguageModel) -> list[int]:
-    """The tokens that stand before a text that begins as the tokenizer lets texts begin."""
-    assert isinstance(leaf.description, ModelTerm)
-    prefix = leaf.description.prefix
-    return model.tokenizer.encode([prefix], start=False) if prefix else []
-
-
-def _has_schedule(formula: Formula) -> bool:
-    weights = [getattr(node, name, None) for node in formula._nodes() for name in ("weight", "exponent")]
-    return any(isinstance(weight, Schedule) for weight in weights)

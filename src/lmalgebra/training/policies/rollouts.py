@@ -25,7 +25,10 @@ class Rollout:
 
 
 class Rollouts:
-    """Samples of `policy`, drawn with `settings`, by default its voice's."""
+    """Samples of `policy`, drawn with `settings`, by default its voice's.
+
+    Judging knows the formula's law alone: what a temperature or a truncation makes of it is not in its gradient.
+    """
 
     def __init__(self, policy: FormulaPolicy, settings: GenerationSettings | None = None) -> None:
         self.policy = policy

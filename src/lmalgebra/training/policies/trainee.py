@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from lmalgebra.algebra import Model, ModelTerm
+from lmalgebra.algebra import Model, ModelTerm, Term
+from lmalgebra.algebra.adapter import adapter_text
 from lmalgebra.errors import TrainingError
 from lmalgebra.models.adapters import linear_layers
 from lmalgebra.models.base import LanguageModel
@@ -137,6 +138,20 @@ class LoraTrainee(Trainee):
 
     def close(self) -> None:
         self.language_model.session.forget_adapter(self.place)
+
+
+def open_lora(term: Term, open_model: Callable[[Model], LanguageModel], **options: Any) -> LoraTrainee:
+    """A LoRA of the model of `term`, which goes on from the term's own adapter where it has one; `options` are
+    LoraTrainee's. Raises TrainingError for a weighted sum of adapters, and what LoraTrainee raises."""
+    description = term.description
+    assert isinstance(description, ModelTerm)
+    if description.adapter is not None and not isinstance(description.adapter, str):
+        raise TrainingError(
+            f"The term `{term.name}` is under {adapter_text(description.adapter)}, and only one adapter can learn.",
+            "Name one adapter, or none.",
+        )
+    start = {"start": description.adapter} if description.adapter else {}
+    return LoraTrainee(description.model, open_model(description.model), **options | start)
 
 
 def _fresh(
