@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -15,6 +16,7 @@ from lmalgebra.cli.voices import model_registry, open_voice
 
 if TYPE_CHECKING:
     from lmalgebra.api import Models
+    from lmalgebra.evaluation import EvaluationSettings
     from lmalgebra.training.policies.settings import AdapterSettings
     from lmalgebra.training.policies.train import Trained
 
@@ -100,6 +102,7 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
     from lmalgebra.training.policies.train import train_adapter
 
     settings, models = load_settings(config, given(**options)), model_registry()
+    asked = _asked(settings)
     try:
         with _progress() as advance, stop_when_asked() as stop:
             trained = train_adapter(
@@ -109,8 +112,8 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
         say(str(stopped))
         raise typer.Exit(INTERRUPTED) from None
     _tell(trained)
-    if settings.evaluate_suite != "none":
-        _evaluate(settings, trained, models)
+    if asked is not None:
+        _evaluate(settings, asked, trained, models)
 
 
 def _signature() -> inspect.Signature:
@@ -156,30 +159,46 @@ def _tell(trained: "Trained") -> None:
     say(f'In a voice file of your own: adapter = "{trained.folder}" (what its term reads first stands in {VOICE}).')
 
 
-def _evaluate(settings: "AdapterSettings", trained: "Trained", models: "Models") -> None:
+def _asked(settings: "AdapterSettings") -> "EvaluationSettings | None":
+    """The evaluation in the end, if there is to be one. Raises LmalgebraError now for what could not be judged then."""
+    if settings.evaluate_suite == "none":
+        return None
+    from lmalgebra.evaluation import EvaluationSettings
+    from lmalgebra.evaluation.suites import suite_of
+    from lmalgebra.judges import judges_of
+    from lmalgebra.training.policies.opening import voice_of
+    from lmalgebra.training.policies.result import HELD_OUT
+
+    suite_of(settings.evaluate_suite)
+    judges_of(settings.evaluate_judges)
+    chosen: dict[str, Any] = {"judges": settings.evaluate_judges} if settings.evaluate_judges else {}
+    chosen |= {"suite": settings.evaluate_suite, "count": settings.evaluate_count, "template": settings.template}
+    # Fluency is what the base finds likely: its weights are there, and what it would not say is what training changed.
+    base = next(each for each in voice_of(settings).models if not each.is_remote)
+    folder = Path(settings.output).expanduser()
+    places = {"prompts": str(folder / HELD_OUT), "output": str(folder / "evaluation.json")}
+    return EvaluationSettings(("base", "adapter"), fluency=base.source, **places, **chosen)
+
+
+def _evaluate(settings: "AdapterSettings", asked: "EvaluationSettings", trained: "Trained", models: "Models") -> None:
     """Evaluate the base and the adapter on held-out prompts, and print both."""
     from lmalgebra.algebra import Voice, load_voice
     from lmalgebra.cli.evaluate import show_progress
-    from lmalgebra.evaluation import EvaluationSettings
     from lmalgebra.evaluation.evaluate import Evaluated
     from lmalgebra.evaluation.reports.table import tables
     from lmalgebra.evaluation.results import write_json
     from lmalgebra.evaluation.run import run
     from lmalgebra.training.policies.opening import trained_by
-    from lmalgebra.training.policies.result import HELD_OUT, VOICE
+    from lmalgebra.training.policies.result import VOICE
 
     learned = trained_by(load_voice(trained.folder / VOICE), settings)
-    voices = {"base": Voice(trained.reference), "adapter": learned}
-    file = trained.folder / "evaluation.json"
-    chosen: dict[str, Any] = {"judges": settings.evaluate_judges} if settings.evaluate_judges else {}
-    chosen |= {"suite": settings.evaluate_suite, "count": settings.evaluate_count, "template": settings.template}
-    asked = EvaluationSettings(tuple(voices), str(trained.folder / HELD_OUT), output=str(file), **chosen)
-    evaluated = [Evaluated(name, open_voice(voice, models, asked.batch)) for name, voice in voices.items()]
+    spoken = (("base", Voice(trained.reference)), ("adapter", learned))
+    evaluated = [Evaluated(name, open_voice(voice, models, asked.batch)) for name, voice in spoken]
     with show_progress() as progress:
         result = run(asked, evaluated, models, progress)
-    write_json(result, file)
+    write_json(result, Path(asked.output))
     print(tables(result))
-    say(f"Wrote {file}.")
+    say(f"Wrote {asked.output}.")
 
 
 @contextmanager
