@@ -111,7 +111,7 @@ def fails(good):
 @pytest.mark.parametrize(
     ("what", "begin", "sentence"),
     [
-        (lambda good: [0.5] * len(good), 3, "All 16 completions have the reward 0.5, so nothing can be learned"),
+        (lambda good: [0.5] * len(good), 3, "All 16 completions have the reward 0.5: nothing can be learned from them"),
         (
             fails,
             5,
