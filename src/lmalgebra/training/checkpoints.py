@@ -100,6 +100,11 @@ class Workplace:
         for each in self._checkpoints()[KEPT:]:
             shutil.rmtree(each, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Remove what was begun where it holds no checkpoint, so that a mended command can begin anew."""
+        if not self._checkpoints():
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+
     def _checkpoints(self) -> list[Path]:
         """The furthest first."""
         found = [each for each in self.unfinished.glob("checkpoint-*") if each.name.rpartition("-")[2].isdecimal()]

@@ -164,6 +164,12 @@ def test_what_ended_before_it_learned_leaves_nothing(tmp_path):
     assert str(refusal.value).endswith("Nothing was learned before. Lower learning_rate, or raise beta.")
 
 
+def test_what_could_not_begin_leaves_nothing(tmp_path):
+    with pytest.raises(TrainingError, match="has no linear layers called 'nothing'"):
+        train(settings(tmp_path, targets=("nothing",)))
+    assert not (tmp_path / "out-unfinished").exists()
+
+
 def test_controls_that_the_model_cannot_tell_apart_are_refused(tmp_path):
     with pytest.raises(TrainingError) as refusal:
         train(settings(tmp_path, controls=("1\n", "2\n")))

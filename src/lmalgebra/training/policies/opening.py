@@ -17,7 +17,6 @@ from lmalgebra.training.policies.controls import learning_term
 from lmalgebra.training.policies.own_model import open_own_model
 from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.prompts import Prompts
-from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.settings import FORMULA, QUARK, AdapterSettings
 from lmalgebra.training.policies.trainee import LoraTrainee, Trainee
 
@@ -48,7 +47,9 @@ def open_policy(
     settings: AdapterSettings, open_model: OpenModel, open_scorer: OpenScorer | None, report: Report
 ) -> FormulaPolicy:
     """The policy with what learns in it. Raises LmalgebraError."""
-    voice = trained_by(voice_of(settings), settings)
+    # What a voice file says of speaking is not of training.
+    drawn = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "top_p")}
+    voice = replace(trained_by(voice_of(settings), settings), settings=GenerationSettings(**drawn))
     term = learning_term(voice.formula, settings.train)
     trainee = open_trainee(term, settings, open_model, report)
     trainee.checkpointing = settings.gradient_checkpointing
@@ -97,12 +98,6 @@ def open_trainee(term: Term, settings: AdapterSettings, open_model: OpenModel, r
         start=description.adapter or "",
         seed=settings.seed,
     )
-
-
-def rollouts_of(policy: FormulaPolicy, settings: AdapterSettings) -> Rollouts:
-    """Samples as the settings want them; what a voice file says of speaking is not of training."""
-    drawn = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "top_p")}
-    return Rollouts(policy, GenerationSettings(**drawn))
 
 
 def digest_of(prompts: Prompts) -> str:

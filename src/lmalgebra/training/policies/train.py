@@ -7,6 +7,7 @@ steps, with checkpoints (see `loop`); 4. the folder appears, whole, with a card 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from lmalgebra.models.store import Report, silent
 from lmalgebra.training.checkpoints import Stop, Workplace
 from lmalgebra.training.policies.learning import Coefficients, Updates, Work, planned_updates
 from lmalgebra.training.policies.loop import Advance, Training, prompts_per_step
-from lmalgebra.training.policies.opening import digest_of, open_policy, rollouts_of
+from lmalgebra.training.policies.opening import digest_of, open_policy
 from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.pool import Pool
 from lmalgebra.training.policies.prompts import Prompts, read_prompts
 from lmalgebra.training.policies.result import build
 from lmalgebra.training.policies.rewards import Reward, reward_of
+from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.settings import QUARK, AdapterSettings
 from lmalgebra.training.policies.trackers import open_accelerator
 
@@ -61,17 +63,16 @@ def train_adapter(
     prompts = read_prompts(settings)
     report(f"{len(prompts.train.items):,} prompts to train on, {len(prompts.held_out.items):,} held out.")
     place = Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume)
-    policy = open_policy(settings, open_model, open_scorer, report)
     try:
-        with place.disk_errors():
+        policy = open_policy(settings, open_model, open_scorer, report)
+        with closing(policy), place.disk_errors():
             work, pool = _work(settings, prompts, policy, place, report)
-            rollouts = rollouts_of(policy, settings)
-            training = Training(settings, prompts, reward, rollouts, place, work, pool, advance, stop)
+            training = Training(settings, prompts, reward, Rollouts(policy), place, work, pool, advance, stop)
             ended = training.run()
-        work.accelerator.end_training()
-        place.finish(lambda folder: build(folder, training, about, ended))
+            work.accelerator.end_training()
+            place.finish(lambda folder: build(folder, training, about, ended))
     finally:
-        policy.close()
+        place.tidy()
     return Trained(place.output, ended, training.progress.validation, policy.reference)
 
 
