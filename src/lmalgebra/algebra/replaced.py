@@ -18,7 +18,7 @@ class _Replaced:
     """What one formula's parts become, each computed once."""
 
     def __init__(self, terms: Mapping[Term, Term]) -> None:
-        self.known: dict[Formula, Formula] = dict(terms)
+        self.known = dict[Formula, Formula](terms.items())
 
     def of(self, node: Formula) -> Formula:
         if node not in self.known:

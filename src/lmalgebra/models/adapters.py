@@ -184,7 +184,8 @@ class _Change:
 
 def linear_layers(model: PreTrainedModel) -> dict[str, LinearLayer]:
     """The linear layers of a model by Transformers' names for them, also where several are computed as one."""
-    found, parts_of_others = {}, set()
+    found: dict[str, LinearLayer] = {}
+    parts_of_others: set[nn.Module] = set()
     for name, module in model.named_modules():
         if module in parts_of_others:
             continue

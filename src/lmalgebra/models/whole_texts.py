@@ -42,7 +42,9 @@ class WholeTexts:
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         self.windows: dict[int, int | None] = {}
         self._texts, self._width = len(lengths), max(lengths)
-        fill, keep, first = [], [], 0
+        fill: list[int] = []
+        keep: list[int] = []
+        first = 0
         for number, length in enumerate(lengths):
             fill += [*range(first, first + length), *[first] * (self._width - length)]
             keep += range(number * self._width, number * self._width + length)

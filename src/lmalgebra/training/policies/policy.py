@@ -244,7 +244,7 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         if labels is not None:
             targets = labels[:, 1:].masked_fill(mask[:, :-1] == 0, -100)  # nothing stands before a text's first token
             loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten())
-        return CausalLMOutput(loss=loss, logits=logits)  # type: ignore[arg-type]
+        return CausalLMOutput(loss=loss, logits=logits)
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **others: Any
@@ -252,8 +252,8 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         """For Transformers' `generate`, which has no cache here."""
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """Compute the layers of the term that learns again for the gradient."""
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Any = None, **others: Any) -> None:
+        """Compute the layers of the term that learns again for the gradient; how is not Transformers' to choose."""
         self.trainee.checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
