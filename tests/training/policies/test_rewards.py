@@ -85,6 +85,10 @@ def test_components_are_added_and_multiplied(written, value):
     assert all(each in ({"coverage": [2 / 3], "length(4)": [0.5]}[name],) for name, each in rewarded.parts.items())
 
 
+def test_a_backslash_in_a_text_is_no_warning():
+    assert list(reward_of(r"judge('folder\d#label')").components) == [r"judge(folder\d#label)"]
+
+
 def test_one_component_twice_is_one_and_others_of_one_name_are_numbered():
     reward = reward_of("coverage + coverage * order - order(field=other)")
     assert list(reward.components) == ["coverage", "order", "order(other)"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import warnings
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
@@ -60,7 +61,8 @@ class _Reader:
 
     def syntax(self) -> ast.expr:
         try:
-            return ast.parse(f"({self.source.line})", mode="eval").body  # in brackets, errors lie where they are
+            with warnings.catch_warnings(action="ignore"):  # of backslashes in texts
+                return ast.parse(f"({self.source.line})", mode="eval").body  # in brackets, errors lie where they are
         except SyntaxError as error:
             place = min(max(0, (error.offset or 1) - 2), len(self.source.line) - 1)
             hint = "Is something missing? What is no plain word stands in quotes: judge('./folder#label')."
