@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmalgebra.algebra import Model, ModelTerm, Voice, parse, save_voice
+from lmalgebra.models.engines import is_toy
 from lmalgebra.training.policies.card import Learned, write_card
 from lmalgebra.training.policies.controls import controlled, learning_term
 from lmalgebra.training.policies.opening import voice_of
@@ -37,6 +38,9 @@ def build(folder: Path, training: Training, about: dict[str, Any], ended: str) -
 def learned_voice(settings: AdapterSettings, tokenizer: Tokenizer) -> Voice:
     """The voice that was trained, with what it learned, in the folder of its file, under the best control."""
     voice = voice_of(settings)
+    # As it was trained, and because llama.cpp, which "auto" may choose, does not read the adapter.
+    chosen = {each: replace(each, engine="torch") for each in voice.models if each.engine == "auto" and _is_here(each)}
+    voice = voice.with_models([chosen.get(each, each) for each in voice.models])
     term = learning_term(voice.formula, settings.train)
     assert isinstance(term.description, ModelTerm)
     if settings.kind == "model":
@@ -46,6 +50,10 @@ def learned_voice(settings: AdapterSettings, tokenizer: Tokenizer) -> Voice:
     spoken = controlled(replace(term, description=own), settings.best_control, tokenizer)
     terms = {each.name: spoken if each == term else each for each in voice.terms}
     return replace(voice, formula=parse(str(voice.formula), terms), terms=tuple(terms.values()), models=())
+
+
+def _is_here(model: Model) -> bool:
+    return not (model.is_remote or is_toy(model.source))
 
 
 def _learned(training: Training, about: dict[str, Any], ended: str) -> Learned:
