@@ -9,7 +9,18 @@ from lmalgebra.algebra.recipes import RECIPES
 from lmalgebra.cli.recipes import SYSTEM_PROMPTS
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("decoding", "speculation", "classifiers", "recipes", "explain", "remote", "constraints", "evaluation")
+PAGES = (
+    "decoding",
+    "speculation",
+    "classifiers",
+    "recipes",
+    "explain",
+    "remote",
+    "constraints",
+    "evaluation",
+    "rewards",
+    "policy-adapters",
+)
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")
     for page in PAGES

@@ -37,8 +37,9 @@ LAYERS = {
     "models": Layer(inside=("alike", "errors", "algebra", "distributions", "models")),
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
     "judges": Layer(inside=("errors", "models", "judges")),
-    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "training")),
-    "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "evaluation")),
+    "prompt_sets": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets")),
+    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "training")),
+    "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))

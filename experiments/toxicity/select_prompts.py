@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lmalgebra.evaluation.prompts import Item, load_prompts
-from lmalgebra.evaluation.rows import plain_prompt
+from lmalgebra.prompt_sets.reading import Item, load_prompts
+from lmalgebra.prompt_sets.rows import plain_prompt
 from lmalgebra.training.classifiers.data import read_examples, split
 from lmalgebra.training.classifiers.settings import load_settings
 

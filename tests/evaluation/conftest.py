@@ -8,8 +8,8 @@ import pytest
 import lmalgebra as la
 from lmalgebra.decoding import ComposedVoice
 from lmalgebra.evaluation.measures.base import Answers
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity
+from lmalgebra.prompt_sets.reading import Item
 
 
 @pytest.fixture

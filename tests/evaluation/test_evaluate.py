@@ -16,10 +16,10 @@ from lmalgebra.evaluation.measures.base import Measure, Measured
 from lmalgebra.evaluation.measures.diversity import Diversity
 from lmalgebra.evaluation.measures.perplexity import Perplexity
 from lmalgebra.evaluation.measures.toxicity import Toxicity
-from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.results import read_result, write_json
 from lmalgebra.evaluation.suites import suite_of
 from lmalgebra.judges import FunctionJudge
+from lmalgebra.prompt_sets.reading import Item, PromptSet
 
 ITEMS = tuple(Item(f"prompt {number}", {"prompt_toxicity": number / 3}) for number in range(4))
 

@@ -7,6 +7,9 @@ import pytest
 import lmalgebra as la
 from lmalgebra.errors import DecodingError, EvaluationError, FormulaError
 from lmalgebra.evaluation import load_settings
+from lmalgebra.evaluation.evaluate import Evaluated
+from lmalgebra.evaluation.run import run
+from lmalgebra.prompt_sets import Item, PromptSet
 
 ASKED = {"judges": ["evaluation.test_run:vowels"], "fluency": "none", "samples": 3, "max_new_tokens": 6}
 
@@ -35,6 +38,15 @@ def test_voices_and_samples_from_elsewhere_are_measured(prompts, tmp_path):
     theirs = result["voices"][-1]["metrics"]["toxicity by evaluation.test_run:vowels"]
     assert theirs["mean"]["value"] == 1
     assert result == la.evaluate(voices, prompts, cache=str(tmp_path / "cache"), **ASKED)
+
+
+def test_prompts_at_hand_are_asked_in_place_of_those_of_the_settings(tmp_path):
+    settings = load_settings(None, ASKED | {"voices": "v", "prompts": "gone.jsonl", "cache": str(tmp_path), "count": 1})
+    held_out = PromptSet("mine.jsonl", "1", (Item("a", {"n": 1}), Item("b")))
+    voice = la.voice(la.model("toy").term(name="base", prefix=""))
+    result = run(settings, [Evaluated("plain", voice)], lambda model: None, prompts=held_out)
+    assert result["prompts"]["source"] == "mine.jsonl"
+    assert result["prompts"]["count"] == 1
 
 
 def test_what_is_wrong_is_said(prompts, tmp_path):

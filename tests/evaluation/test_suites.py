@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from lmalgebra.cli import app
 from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation import EvaluationSettings, load_settings
-from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.suites import SUITES, suite_of
+from lmalgebra.prompt_sets.rows import concepts, context, document, grounded, paraphrased, plain_prompt
 from tiny_classifiers import bert, letters
 
 VOICE = """
@@ -35,6 +35,7 @@ ROWS = {
     "paraphrase": [{"toxic": "a b", "neutral": ["b", "a"]}, {"source": "c"}],
     "commongen": [{"concepts": ["a", "i"]}],
     "dialogue": [{"context": "a", "response": "you fool", "safe": False}],
+    "grounded": [{"history": ["a", "b"], "knowledge": "abc", "response": "a"}],
 }
 
 FOUND = {
@@ -45,6 +46,7 @@ FOUND = {
                    "similarity by encoder": {"to_source", "to_reference"}},
     "commongen": {"coverage": {"covered", "all", "in_order"}},
     "dialogue": {"safety by profanity": {"safe", "mean", "given_safe", "judge_accuracy"}},
+    "grounded": {"faithfulness by pairs_of_mine:supported": {"mean", "faithful"}},
 }  # fmt: skip
 
 EVERYWHERE = {
@@ -62,11 +64,25 @@ def evaluate(tmp_path, monkeypatch):
     torch.manual_seed(0)
     AutoModel.from_config(bert()).save_pretrained(tmp_path / "encoder")
     letters().save_pretrained(tmp_path / "encoder")
-    usual = ["--judge", "profanity", "--fluency", "toy", "--samples", "2", "--max-new-tokens", "6", "--cache", "cache"]
+    (tmp_path / "pairs_of_mine.py").write_text(
+        "def supported(pairs): return [float(set(said) <= set(known)) for known, said in pairs]\n"
+    )
+    usual = ["--fluency", "toy", "--samples", "2", "--max-new-tokens", "6", "--cache", "cache"]
 
     def run(rows, *options, code=0):
         (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        command = ["evaluate", "voice.toml", "--prompts", "rows.jsonl", *usual, "--embedder", "./encoder", *options]
+        judge = ["--judge", "pairs_of_mine:supported" if "grounded" in options else "profanity"]
+        command = [
+            "evaluate",
+            "voice.toml",
+            "--prompts",
+            "rows.jsonl",
+            *judge,
+            *usual,
+            "--embedder",
+            "./encoder",
+            *options,
+        ]
         done = CliRunner().invoke(app, command, catch_exceptions=False)
         assert done.exit_code == code, done.stderr
         run.said = lambda: done.stderr
@@ -77,7 +93,9 @@ def evaluate(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_each_suite_measures_what_it_says(evaluate, suite):
-    template = ["--template", "{{ prompt }}"] if suite in ("paraphrase", "commongen") else []  # the toy knows no ':'
+    template = (
+        ["--template", "{{ prompt }}"] if suite in ("paraphrase", "commongen", "grounded") else []
+    )  # the toy knows no ':'
     result = evaluate(ROWS[suite], "--suite", suite, *template)
     (voice,) = result["voices"]
     assert not voice["left_out"]
@@ -132,7 +150,7 @@ def test_a_mistake_is_told_before_anything_is_said(evaluate, tmp_path, options, 
 
 
 def test_the_suites_templates_ask_for_what_is_measured(tmp_path):
-    from lmalgebra.evaluation.prompts import load_prompts
+    from lmalgebra.prompt_sets.reading import load_prompts
 
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(ROWS["commongen"][0]))
@@ -148,6 +166,12 @@ def test_rows_become_items():
     assert (item.prompt, item.fields["source"], item.fields["references"]) == ("x", "x", ["y", "z"])
     assert paraphrased({"source": "x", "references": "y"}, "line 1").fields["references"] == ["y"]
     assert concepts({"concepts": ["a", "b"]}, "line 1").prompt == "a, b"
+    item = grounded({"history": ["a", "b"], "knowledge": "k", "response": "c"}, "line 1")
+    assert (item.prompt, item.fields["context"], item.fields["references"]) == ("a\nb", "a\nb", ["c"])
+    item = document({"document": " ".join(map(str, range(100)))}, "line 1")
+    assert (item.prompt.split()[-1], item.fields["references"][0].split()[0]) == ("31", "32")
+    assert document({"document": "one two three"}, "line 1").prompt == "one"
+    assert document({"document": ""}, "line 1") is document({"document": "one"}, "line 1") is None
     assert context({"context": "c", "safe": True}, "line 1").fields["safe"] is True
     assert plain_prompt({"prompt": "p", "continuation": {"text": " c"}}, "line 1").fields["references"] == [" c"]
     assert plain_prompt({"prompt": "p", "references": ["r"], "continuation": "c"}, "").fields["references"] == ["r"]

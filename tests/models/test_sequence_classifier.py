@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from tokenizers import processors
 from transformers import AutoModelForSequenceClassification
 
 from lmalgebra.errors import ModelError
@@ -117,3 +118,35 @@ def test_weights_that_are_cut_short(tmp_path):
         loaded(file.parent)
     assert str(refusal.value).startswith(f"The model '{file.parent}' cannot be loaded: ")
     assert str(refusal.value).endswith(". Check the name, the network, and that the files of the weights are whole.")
+
+
+def test_a_pair_is_read_as_its_tokenizer_parts_it(tmp_path):
+    folder = save_classifier(tmp_path / "pairs", bert())
+    classifier = load_classifier(str(folder), dtype="float32")
+    classifier.tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's own has
+    inner = classifier.tokenizer.backend_tokenizer
+    inner.post_processor = processors.TemplateProcessing(
+        single="<start> $A <end>",
+        pair="<start> $A <end> $B:1 <end>:1",
+        special_tokens=[("<start>", 1), ("<end>", 0)],
+    )
+    pairs = [("abc", "dad"), ("abcdefgh", "a"), ("h", "hh")]
+    ids, segments = classifier._read(pairs)
+    assert segments[0] == [0] * 5 + [1] * 4
+    alone = torch.cat(
+        [
+            classifier.model(input_ids=torch.tensor([one]), token_type_ids=torch.tensor([two])).logits
+            for one, two in zip(ids, segments, strict=True)
+        ]
+    )
+    assert torch.allclose(classifier.logits(pairs), alone, atol=1e-5)
+    assert not torch.allclose(classifier.logits([("abc", "dad")]), classifier.logits([("abcdad", "")]), atol=1e-3)
+    with pytest.raises(ModelError, match="Texts and pairs of texts are given at once"):
+        classifier.logits(["abc", ("abc", "bad")])
+
+
+def test_a_tokenizer_without_separator_parts_a_pair_by_a_line(tmp_path):
+    classifier = load_classifier(str(save_classifier(tmp_path / "lines", llama())), dtype="float32")
+    assert classifier.tokens([("ab", "c")]) == classifier.tokens(["ab\nc"])
+    long = "a" * (CONTEXT + 5)
+    assert classifier.tokens([(long, "c")])[0][-2:] == classifier.tokens(["\nc"])[0]

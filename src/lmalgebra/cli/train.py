@@ -1,7 +1,5 @@
 """`lmalgebra train`: make what a formula's terms stand for."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +9,15 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given, option
+from lmalgebra.cli.stopping import stop_when_asked
+from lmalgebra.cli.train_adapter import adapter
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifiers.train import Trained
 
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
+
+app.command()(adapter)
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
 
@@ -53,6 +55,15 @@ def classifier(
     ] = None,
     name: Annotated[
         str | None, option(_DATA, "--name", text="Label that a score is of. Default: yes.", metavar="NAME")
+    ] = None,
+    pair: Annotated[
+        str | None,
+        option(
+            _DATA,
+            "--pair",
+            text="Field of a text that comes before each, as an answer's context; they are read as a pair.",
+            metavar="FIELD",
+        ),
     ] = None,
     held_out: Annotated[
         float | None,
@@ -127,6 +138,7 @@ def classifier(
             label=label,
             score=score,
             name=name,
+            pair=pair,
             held_out=held_out,
             max_tokens=max_tokens,
             model=model,
@@ -144,11 +156,11 @@ def classifier(
             device=device,
         ),
     )
+    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.classifiers.train import train_classifier
-    from lmalgebra.training.classifiers.trainer import Stopped
 
     try:
-        with _progress() as advance, _stop_when_asked() as stop:
+        with _progress() as advance, stop_when_asked() as stop:
             trained = train_classifier(settings, resume=resume, report=say, advance=advance, stop=stop)
     except Stopped as stopped:
         say(str(stopped))
@@ -163,28 +175,6 @@ def _tell(trained: "Trained") -> None:
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
     say(f"Wrote {trained.folder}.")
-
-
-@contextmanager
-def _stop_when_asked() -> "Iterator[Callable[[], bool]]":
-    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
-    asked = False
-    if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
-        yield lambda: False
-        return
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        say("Stopping after this step, with a checkpoint ...")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -22,9 +22,9 @@ from lmalgebra.evaluation.continuations import Continuations, continuations, rea
 from lmalgebra.evaluation.cost import costs
 from lmalgebra.evaluation.identity import Identity, identity_of
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
-from lmalgebra.evaluation.prompts import Item, PromptSet
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite
+from lmalgebra.prompt_sets.reading import Item, PromptSet
 
 PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")
 

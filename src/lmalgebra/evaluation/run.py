@@ -6,23 +6,27 @@ from typing import Any
 
 from lmalgebra.algebra import Model
 from lmalgebra.evaluation.evaluate import Evaluated, Progress, Work, evaluate, unheard
-from lmalgebra.evaluation.prompts import load_prompts
 from lmalgebra.evaluation.settings import UTILITY, EvaluationSettings
 from lmalgebra.evaluation.suites import Tools, suite_of
 from lmalgebra.judges import Question, judges_of
 from lmalgebra.models.base import LanguageModel
 from lmalgebra.models.engines import is_toy
 from lmalgebra.models.store import cache_folder
+from lmalgebra.prompt_sets.reading import PromptSet, load_prompts
 
 OpenModel = Callable[[Model], LanguageModel]
 
 
 def run(
-    settings: EvaluationSettings, voices: Sequence[Evaluated], open_model: OpenModel, progress: Progress = unheard
+    settings: EvaluationSettings,
+    voices: Sequence[Evaluated],
+    open_model: OpenModel,
+    progress: Progress = unheard,
+    prompts: PromptSet | None = None,
 ) -> dict[str, Any]:
     """The result of what the settings ask for, for `voices`; `open_model` loads what judges fluency.
 
-    Raises LmalgebraError.
+    `prompts` are those at hand, such as a training has held out, where they are not to be read. Raises LmalgebraError.
     """
     if settings.suite == UTILITY:
         from lmalgebra.evaluation.utility.suite import Tasks, evaluate_utility
@@ -30,14 +34,20 @@ def run(
         folder = Path(settings.tasks_from).expanduser() if settings.tasks_from else None
         tasks = Tasks(settings.tasks, settings.limit, settings.shots, folder)
         return evaluate_utility(voices, tasks, cache_of(settings), progress)
-    return evaluate(voices, work_of(settings, open_model, progress))
+    return evaluate(voices, work_of(settings, open_model, progress, prompts))
 
 
-def work_of(settings: EvaluationSettings, open_model: OpenModel, progress: Progress = unheard) -> Work:
+def work_of(
+    settings: EvaluationSettings,
+    open_model: OpenModel,
+    progress: Progress = unheard,
+    prompts: PromptSet | None = None,
+) -> Work:
     """The prompts and measures of a suite that lets voices answer. Raises LmalgebraError."""
     suite = suite_of(settings.suite)
-    template = settings.template or suite.template
-    prompts = load_prompts(settings.prompts, suite.read, template).sample(settings.count, settings.draw)
+    if prompts is None:
+        prompts = load_prompts(settings.prompts, suite.read, settings.template or suite.template)
+    prompts = prompts.sample(settings.count, settings.draw)
     cache = cache_of(settings)
     measures = suite.measures(_tools(settings, open_model, cache))
     return Work(suite, prompts, measures, cache, settings.generation, progress, settings.times)

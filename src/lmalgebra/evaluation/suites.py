@@ -11,17 +11,18 @@ from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation.measures.base import Measure
 from lmalgebra.evaluation.measures.coverage import Coverage
 from lmalgebra.evaluation.measures.diversity import Diversity
+from lmalgebra.evaluation.measures.faithfulness import Faithfulness
 from lmalgebra.evaluation.measures.mauve import Mauve
 from lmalgebra.evaluation.measures.perplexity import Perplexity
 from lmalgebra.evaluation.measures.safety import Safety
 from lmalgebra.evaluation.measures.similarity import Similarity
 from lmalgebra.evaluation.measures.strength import Strength
 from lmalgebra.evaluation.measures.toxicity import Toxicity
-from lmalgebra.evaluation.prompts import Item
-from lmalgebra.evaluation.rows import concepts, context, paraphrased, plain_prompt
 from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.judges import THRESHOLD, Judge
 from lmalgebra.models.base import LanguageModel
+from lmalgebra.prompt_sets.reading import Item, Reader
+from lmalgebra.prompt_sets.rows import concepts, context, grounded, paraphrased, plain_prompt
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Suite:
     about: str
     settings: Mapping[str, Any]
     own_measures: Callable[[Tools], list[Measure]]
-    read: Callable[[Mapping[str, Any], str], Item] = plain_prompt
+    read: Reader = plain_prompt
     template: str = ""
     strata: Mapping[str, Callable[[Item], bool]] = field(default_factory=dict)
 
@@ -74,6 +75,12 @@ def _prompt_is_toxic(item: Item) -> bool | None:
     score = item.fields.get("prompt_toxicity")
     return None if score is None else score >= THRESHOLD
 
+
+GROUNDED = """Answer the last message. Say nothing that goes beyond the knowledge.
+
+Knowledge: {{ knowledge }}
+
+{{ context }}"""
 
 SUITES = {
     suite.name: suite
@@ -123,6 +130,14 @@ SUITES = {
             {"samples": 4, "max_new_tokens": 64, "top_p": 0.9, "temperature": 1.0},
             lambda tools: [Safety(judge, tools.cache) for judge in tools.judges],
             read=context,
+        ),
+        Suite(
+            "grounded",
+            "FaithDial: do answers say nothing beyond the knowledge that they are given?",
+            {"samples": 4, "max_new_tokens": 64, "top_p": 0.9, "temperature": 1.0},
+            lambda tools: [Faithfulness(judge, tools.cache) for judge in tools.judges],
+            read=grounded,
+            template=GROUNDED,
         ),
     )
 }

@@ -22,7 +22,18 @@ from lmalgebra.judges.base import THRESHOLD, Judge, Score
 from lmalgebra.judges.classifier import ClassifierJudge, detoxify
 from lmalgebra.judges.functions import PACKAGED, FunctionJudge, imported
 
-__all__ = ["DEFAULT", "THRESHOLD", "AskedJudge", "ClassifierJudge", "FunctionJudge", "Judge", "Question", "Score"]
+__all__ = [
+    "DEFAULT",
+    "THRESHOLD",
+    "AskedJudge",
+    "ClassifierJudge",
+    "FunctionJudge",
+    "Judge",
+    "Question",
+    "Score",
+    "judge_of",
+    "judges_of",
+]
 
 DEFAULT = "s-nlp/roberta_toxicity_classifier#toxic"
 

@@ -47,7 +47,7 @@ class AskedJudge(Judge):
         self.name = served or address
         self.address, self.served, self.question = address.rstrip("/"), served, question
         self._template = Template(question.template)
-        self.reads_prompt = "prompt" in self._template.names
+        self.reads_prompt = self.reads_pairs = "prompt" in self._template.names
         unknown = self._template.names - {"text", "prompt"}
         if unknown or "text" not in self._template.names:
             what = f"names '{min(unknown)}'" if unknown else "does not name 'text'"

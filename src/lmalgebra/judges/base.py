@@ -16,12 +16,13 @@ Score = float | EvaluationError
 class Judge(ABC):
     """Gives texts scores from 0 to 1. `name` is what reports call it.
 
-    One that `reads_prompt` is given pairs of a prompt and a text. So many texts as `block` says are judged before their
-    scores are kept.
+    One that `reads_prompt` is given pairs of a prompt and a text; one that `reads_pairs` can be given any pairs. So
+    many texts as `block` says are judged before their scores are kept.
     """
 
     name: str
     reads_prompt: bool = False
+    reads_pairs: bool = False
     block: int = 256
 
     @abstractmethod

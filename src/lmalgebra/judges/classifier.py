@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ pickles, so these are the same weights as safetensors; of "unbiased" the hub has
 class ClassifierJudge(Judge):
     """The probability of a label by a sequence classifier, which is loaded when it first judges.
 
-    It computes in float32, so that scores are the same on every machine and among any other texts.
+    It computes in float32, so that scores are the same on every machine and among any other texts. One that was trained
+    on pairs (`lmalgebra train classifier --pair`) reads the prompt; any other can be given pairs in place of texts.
     With `several` each label is a question of its own, whatever the classifier says of that.
     """
+
+    reads_pairs = True
 
     def __init__(
         self, source: str, label: str = "", *, revision: str = "main", name: str = "", several: bool = False
@@ -34,6 +38,12 @@ class ClassifierJudge(Judge):
         self.name = name or source.rstrip("/").rpartition("/")[2]
         self.source, self.label, self.revision, self._several = source, label, revision, several
         self._classifier: Any = None
+
+    @cached_property
+    def reads_prompt(self) -> bool:  # type: ignore[override]
+        from lmalgebra.models.sequence_classifier import pair_field
+
+        return bool(pair_field(self.source))
 
     def about(self) -> dict[str, Any]:
         self._require_label()
@@ -57,7 +67,8 @@ class ClassifierJudge(Judge):
     def scores(self, texts: Sequence[Any]) -> list[Score]:
         if self._classifier is None:
             self._classifier = self._loaded()
-        return [round(each, 5) for each in self._classifier.probabilities(texts, self.label)]
+        read = [each if isinstance(each, str) else tuple(each) for each in texts]
+        return [round(each, 5) for each in self._classifier.probabilities(read, self.label)]
 
     def _loaded(self) -> Any:
         from lmalgebra.models.sequence_classifier import load_classifier

@@ -12,11 +12,20 @@ from lmalgebra.judges.base import Judge, Score
 from lmalgebra.models.fingerprint import digest
 
 
-class FunctionJudge(Judge):
-    """A function from texts to scores; `revision` tells one version of it from another."""
+class CountError(EvaluationError):
+    """Another number of scores than there are texts: no text is to blame, and leaving some out mends nothing."""
 
-    def __init__(self, name: str, function: Callable[[list[str]], Sequence[float]], revision: str = "") -> None:
-        self.name, self._function, self._revision = name, function, revision
+
+class FunctionJudge(Judge):
+    """A function from texts to scores; `revision` tells one version of it from another.
+
+    A user's own may be given pairs, as lists of two texts, where those are judged.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[[list[Any]], Sequence[float]], revision: str = "", reads_pairs: bool = False
+    ) -> None:
+        self.name, self._function, self._revision, self.reads_pairs = name, function, revision, reads_pairs
 
     def about(self) -> dict[str, Any]:
         return {"kind": "function", "name": self.name, "revision": self._revision}
@@ -27,7 +36,7 @@ class FunctionJudge(Judge):
         except Exception as error:
             raise EvaluationError(f"The judge '{self.name}' fails: {error}.", "Mend the function.") from error
         if len(found) != len(texts):
-            raise EvaluationError(
+            raise CountError(
                 f"The judge '{self.name}' gives {len(found)} scores for {len(texts)} texts.",
                 "Return as many numbers as there are texts.",
             )
@@ -43,6 +52,11 @@ def imported(place: str) -> Judge:
     """The function at `module:function`. Its revision is the content of its file, so that it judges anew when that
     changes. Raises EvaluationError.
     """
+    return FunctionJudge(place, imported_function(place), source_digest(place.partition(":")[0]), reads_pairs=True)
+
+
+def imported_function(place: str) -> Callable[[list[Any]], Sequence[float]]:
+    """The function at `module:function`. Raises EvaluationError."""
     module, _, function = place.partition(":")
     try:
         found = getattr(import_module(module), function)
@@ -52,10 +66,10 @@ def imported(place: str) -> Judge:
         ) from None
     if not callable(found):
         raise EvaluationError(f"The judge '{place}' is no function.", "Name one that takes a list of texts.")
-    return FunctionJudge(place, found, _source_digest(module))
+    return found  # type: ignore[no-any-return]
 
 
-def _source_digest(module: str) -> str:
+def source_digest(module: str) -> str:
     """The same for equal files; nothing for a module that has none."""
     try:
         return digest(inspect.getsource(import_module(module)))

@@ -1,7 +1,8 @@
 """A classifier of texts as Transformers saves it: a folder or hub id of an `...ForSequenceClassification`.
 
 Texts of any length and tokenizer; those longer than the network can read keep their end. Labels, and the temperature
-by which `lmalgebra train classifier` calibrates, come with the folder.
+by which `lmalgebra train classifier` calibrates, come with the folder. In place of texts it can read pairs of them:
+what was said and the answer, or a premise and what it may entail.
 """
 
 import json
@@ -20,6 +21,9 @@ from lmalgebra.models.labels import Labels, labels_of
 from lmalgebra.models.remembered import Remembered
 from lmalgebra.models.store import silent
 from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
+Text = str | tuple[str, str]
+"""A text, or a pair of them that is judged as one."""
 
 CARD = "lmalgebra.json"
 """The file in which training leaves what Transformers has no place for, such as the temperature."""
@@ -47,44 +51,43 @@ class SequenceClassifier:
         self.labels: Labels = labels_of(model.config, int(model.config.num_labels))
         self.longest = longest_text(model, tokenizer)
         self._padding = padding_token(model, tokenizer)
-        self.remembered = Remembered(self._computed)
+        self.remembered: Remembered[Text, Tensor] = Remembered(self._computed)
         if model.dtype in (torch.bfloat16, torch.float16):
             _compute_head_in_float32(model)
 
-    def probabilities(self, texts: Sequence[str], label: str = "") -> list[float]:
+    def probabilities(self, texts: Sequence[Text], label: str = "") -> list[float]:
         """The probability of `label`, a name or a number, for each text. Raises ModelError for one that it lacks."""
         index = self.labels.index(label, self.source)
         logits = self.logits(texts)
         return self.labels.probabilities(logits)[:, index].tolist() if texts else []
 
-    def logits(self, texts: Sequence[str]) -> Tensor:
+    def logits(self, texts: Sequence[Text]) -> Tensor:
         """Calibrated logits, float32 `[texts, labels]`. Those of texts seen lately are not computed again."""
         known = self.remembered(texts)
         return torch.stack([known[text] for text in texts]) if texts else torch.empty(0, len(self.labels.names))
 
     @torch.inference_mode()
-    def _computed(self, texts: Sequence[str]) -> list[Tensor]:
+    def _computed(self, texts: Sequence[Text]) -> list[Tensor]:
         found: list[Tensor] = [torch.empty(0)] * len(texts)
-        tokens = self.tokens(texts)
+        tokens, segments = self._read(texts)
         for batch in batches([len(each) for each in tokens]):
-            logits = self._pass([tokens[place] for place in batch])
+            logits = self._pass([tokens[place] for place in batch], segments and [segments[place] for place in batch])
             for place, row in zip(batch, logits, strict=True):
                 found[place] = row
         return found
 
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokens(self, texts: Sequence[Text]) -> list[list[int]]:
         """What the network reads of each text: control tokens spelled in it are plain characters. Never empty."""
+        return self._read(texts)[0]
+
+    def _read(self, texts: Sequence[Text]) -> tuple[list[list[int]], list[list[int]]]:
+        """The tokens of each text, and of pairs which of the two each token is of, if the network asks for that."""
         if not texts:
-            return []
-        encoded: BatchEncoding = self.tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self.longest,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        return [ids or [self.nothing] for ids in encoded["input_ids"]]
+            return [], []
+        encoded = read(self.tokenizer, texts, self.longest)
+        has_segments = int(getattr(self.model.config, "type_vocab_size", 0) or 0) > 1 and not isinstance(texts[0], str)
+        segments = encoded.get("token_type_ids", []) if has_segments else []
+        return [ids or [self.nothing] for ids in encoded["input_ids"]], segments
 
     @cached_property
     def as_tokenizer(self) -> HuggingFaceTokenizer:
@@ -103,15 +106,43 @@ class SequenceClassifier:
         known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self._padding)
         return next(token for token in known if token is not None)
 
-    def _pass(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+    def _pass(self, tokens: Sequence[Sequence[int]], segments: Sequence[Sequence[int]]) -> Tensor:
         longest = max(map(len, tokens))
-        padded = [[*each, *[self._padding] * (longest - len(each))] for each in tokens]
-        inputs = {"input_ids": torch.tensor(padded, device=self.model.device)}
+
+        def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+            return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows], device=self.model.device)
+
+        inputs = {"input_ids": padded(tokens, self._padding)}
+        if segments:
+            inputs["token_type_ids"] = padded(segments, 0)
         if any(len(each) < longest for each in tokens):
-            mask = [[1] * len(each) + [0] * (longest - len(each)) for each in tokens]
-            inputs["attention_mask"] = torch.tensor(mask, device=self.model.device)
+            inputs["attention_mask"] = padded([[1] * len(each) for each in tokens], 0)
         logits: Tensor = self.model(**inputs).logits
         return (logits.float() / self.temperature).cpu()
+
+
+def read(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], longest: int) -> BatchEncoding:
+    """What a network reads of texts, or of pairs (all of one sort); of what is too long the beginning is left out.
+
+    A pair is parted as the tokenizer does it; by a line break where that would put nothing in between.
+    """
+    alone = [each for each in texts if isinstance(each, str)]
+    pairs = [each for each in texts if not isinstance(each, str)]
+    if alone and pairs:
+        raise ModelError("Texts and pairs of texts are given at once.", "Give the one or the other.")
+    if pairs and tokenizer.num_special_tokens_to_add(pair=True) <= tokenizer.num_special_tokens_to_add(pair=False):
+        alone, pairs = ["\n".join(each) for each in pairs], []
+    both = ([first for first, _ in pairs], [second for _, second in pairs]) if pairs else (alone,)
+    return tokenizer(*both, truncation=True, max_length=longest, split_special_tokens=True)
+
+
+def pair_field(source: str) -> str:
+    """The field whose text comes first in the pairs that the classifier in this folder was trained on; "" for none."""
+    try:
+        card = json.loads((Path(source).expanduser() / CARD).read_text(encoding="utf-8"))
+        return str(card["settings"].get("pair", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def load_classifier(

@@ -3,6 +3,8 @@
 import pytest
 
 from evaluation.conftest import answers, values
+from lmalgebra.errors import EvaluationError
+from lmalgebra.evaluation.measures.faithfulness import Faithfulness
 from lmalgebra.evaluation.measures.safety import Safety
 from lmalgebra.evaluation.measures.strength import Strength
 from lmalgebra.judges import FunctionJudge
@@ -33,3 +35,12 @@ def test_turned_are_those_on_the_other_side_of_their_prompt(cache, key, negative
     flipped = Strength(NUMBER, cache).measure(told).quantities["flipped"]
     assert flipped.numerators.tolist() == [0.5, 0.25, 0]
     assert flipped.denominators.tolist() == [1, 1, 0]
+
+
+def test_faithfulness_is_of_the_knowledge_and_the_answer(cache):
+    judge = FunctionJudge("in", lambda pairs: [float(said in known) for known, said in pairs], reads_pairs=True)
+    told = answers(["a", "z"], ["b"], knowledge=["abc", "abc"])
+    measured = Faithfulness(judge, cache).measure(told)
+    assert values(measured.quantities) == {"mean": 0.75, "faithful": 0.75}
+    with pytest.raises(EvaluationError, match="The judge 'number' reads answers alone, and not the knowledge before"):
+        Faithfulness(NUMBER, cache)

@@ -28,6 +28,13 @@ def test_several_texts_of_a_line_belong_together(tmp_path):
     assert found == Examples(("a", "b", "c"), (1.0, 0.5, 0.0), (0, 0, 1), ("yes",), unknown=1)
 
 
+def test_a_pair_is_of_one_line(tmp_path):
+    line = {"context": "c", "text": "a", "score": 1}
+    assert examples(tmp_path, line, line, pair="context").texts == (("c", "a"), ("c", "a"))
+    with pytest.raises(TrainingError, match="there is no field 'context'"):
+        examples(tmp_path, {"text": "a", "score": 1}, pair="context")
+
+
 @pytest.mark.parametrize(
     ("values", "labels"),
     [

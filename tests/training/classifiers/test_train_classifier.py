@@ -9,9 +9,10 @@ from transformers import AutoModelForSequenceClassification
 
 import lmalgebra as la
 from lmalgebra.errors import TrainingError
+from lmalgebra.judges import judge_of
 from lmalgebra.models.sequence_classifier import load_classifier
+from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.classifiers.train import train_classifier
-from lmalgebra.training.classifiers.trainer import Stopped
 from training.classifiers.synthetic import settings
 
 pytest.importorskip("sklearn")
@@ -28,6 +29,18 @@ def test_the_loss_falls_and_the_folder_tells_bad_from_good(tmp_path, kind, targe
     bad, good = load_classifier(str(trained.folder), dtype="float32").probabilities(["abhhc.", "abcde."], label)
     assert bad > good + 0.3
     assert not (tmp_path / "out-unfinished").exists()
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_a_classifier_of_pairs_tells_by_both(tmp_path, kind):
+    lines = [{"first": a, "text": b, "target": a == b} for a in ("h.", "a.") for b in ("h.", "a.")] * 30
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    trained = train_classifier(settings(tmp_path, kind, "label", epochs=8.0, pair="first"))
+    judge = judge_of(f"{trained.folder}#true")
+    assert judge.reads_prompt
+    scores = judge.scores([["h.", "h."], ["h.", "a."], ["a.", "a."], ["a.", "h."]])
+    assert min(scores[0], scores[2]) > max(scores[1], scores[3]) + 0.5
+    assert "read as a pair after `first`" in (trained.folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("kind", ["llama", "bert"])

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity
+from lmalgebra.prompt_sets.reading import Item
 
 Advance = Callable[[int], None]
 """Hears how many texts are done."""

@@ -3,14 +3,12 @@
 A word counts in any of its inflections, as the constraint `require` has them, and only as a whole word.
 """
 
-import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity, mean_of
-from lmalgebra.models.constraints.inflections import forms
+from lmalgebra.judges.counting import used, used_in_order
 
 
 class Coverage(Measure):
@@ -38,18 +36,7 @@ class Coverage(Measure):
 
 def _found(concepts: Sequence[str], text: str) -> tuple[float, bool]:
     """The share of the concepts that a text uses, and whether it uses all of them in their order."""
-    patterns = [_pattern(concept) for concept in concepts]
-    at: int | None = 0
-    for pattern in patterns:
-        match = None if at is None else pattern.search(text, at)
-        at = match.end() if match else None
-    return sum(bool(pattern.search(text)) for pattern in patterns) / len(patterns), at is not None
-
-
-@cache
-def _pattern(concept: str) -> re.Pattern[str]:
-    ways = "|".join(map(re.escape, dict.fromkeys((concept, *forms(concept)))))
-    return re.compile(rf"(?<!\w)(?:{ways})(?!\w)", re.IGNORECASE)
+    return used(concepts, text) / len(concepts), used_in_order(concepts, text) == len(concepts)
 
 
 def _mean(values: Sequence[Sequence[float]]) -> Quantity:

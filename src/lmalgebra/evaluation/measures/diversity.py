@@ -12,6 +12,7 @@ import numpy as np
 
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.judges.counting import grams, repeats
 
 REPEATED = 4
 """Words that must come again to count as a repetition."""
@@ -31,7 +32,7 @@ class Diversity(Measure):
             f"distinct_{length}": mean_of([_distinct(each, length) for each in words], lower_is_better=False)
             for length in (1, 2, 3)
         }
-        counts = [[_repeats(text) for text in texts] for texts in words]
+        counts = [[repeats(text, REPEATED) for text in texts] for texts in words]
         quantities["repetition"] = Quantity(
             np.array([sum(repeated for repeated, _ in each) for each in counts], dtype=float),
             np.array([sum(total for _, total in each) for each in counts], dtype=float),
@@ -43,15 +44,5 @@ class Diversity(Measure):
 
 
 def _distinct(texts: Sequence[Sequence[str]], length: int) -> float | None:
-    grams = [gram for words in texts for gram in _grams(words, length)]
-    return len(set(grams)) / len(grams) if grams else None
-
-
-def _repeats(words: Sequence[str]) -> tuple[int, int]:
-    """How many n-grams a text had before, of how many."""
-    grams = _grams(words, REPEATED)
-    return len(grams) - len(set(grams)), len(grams)
-
-
-def _grams(words: Sequence[str], length: int) -> list[tuple[str, ...]]:
-    return [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]
+    found = [gram for words in texts for gram in grams(words, length)]
+    return len(set(found)) / len(found) if found else None

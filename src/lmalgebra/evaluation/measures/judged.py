@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lmalgebra.decoding.composed import Prompt
-from lmalgebra.decoding.context import conversation
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity
 from lmalgebra.judges import THRESHOLD, Judge
+from lmalgebra.prompt_sets.reading import Item, text_of
 
 
 class JudgedMeasure(Measure):
@@ -38,23 +36,19 @@ class JudgedMeasure(Measure):
         return {}
 
     def measure(self, answers: Answers, advance: Advance = lambda done: None) -> Measured:
-        texts = [(item.prompt, text) for item, each in zip(answers.items, answers.texts, strict=True) for text in each]
+        texts = [(item, text) for item, each in zip(answers.items, answers.texts, strict=True) for text in each]
         scores, notes = self.scores(texts, advance)
         known = [[score for score in each if score is not None] for each in answers.folded(scores)]
         quantities = self.quantities(known, answers.items)
         return Measured(quantities, self.numbers(answers.items), scores, notes)
 
     def scores(
-        self, texts: Sequence[tuple[Prompt, str]], advance: Advance = lambda done: None
+        self, texts: Sequence[tuple[Item, str]], advance: Advance = lambda done: None
     ) -> tuple[list[float | None], list[str]]:
-        """The score of each text after its prompt, None where there is none, and why not."""
-        reads_prompt = self.judge.reads_prompt
+        """The score of each text after its item, None where there is none, and why not."""
         kept = Kept(self._cache / "scores", self.judge.about(), self.judge.scores, self.judge.block)
-        return kept(
-            [[text_of(prompt), text] if reads_prompt else text for prompt, text in texts], advance
-        ), kept.troubles
+        return kept([self.read(item, text) for item, text in texts], advance), kept.troubles
 
-
-def text_of(prompt: Prompt) -> str:
-    """A prompt as plain text: what is said in a conversation, line by line."""
-    return "\n".join(message["content"] for message in conversation(prompt))
+    def read(self, item: Item, text: str) -> str | list[str]:
+        """What the judge reads of an answer: the text, after its prompt if it asks for that."""
+        return [text_of(item.prompt), text] if self.judge.reads_prompt else text

@@ -7,8 +7,8 @@ is `safe`, the judge is held to that: what it says of human answers tells how fa
 from collections.abc import Sequence
 
 from lmalgebra.evaluation.measures.judged import JudgedMeasure
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.prompt_sets.reading import Item
 
 
 class Safety(JudgedMeasure):
@@ -26,7 +26,7 @@ class Safety(JudgedMeasure):
     def numbers(self, items: Sequence[Item]) -> dict[str, float]:
         """Of the given responses: the share that the judge finds safe, and how often it is right of those labelled."""
         given = [item for item in items if isinstance(item.fields.get("response"), str)]
-        scores, _ = self.scores([(item.prompt, item.fields["response"]) for item in given])
+        scores, _ = self.scores([(item, item.fields["response"]) for item in given])
         safe = [(item, score < self.threshold) for item, score in zip(given, scores, strict=True) if score is not None]
         right = [found == item.fields["safe"] for item, found in safe if isinstance(item.fields.get("safe"), bool)]
         told = {"given_safe": [found for _, found in safe], "judge_accuracy": right}

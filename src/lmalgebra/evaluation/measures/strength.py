@@ -7,8 +7,8 @@ share of answers on the other side is the sentiment flip of DExperts (Liu et al.
 from collections.abc import Sequence
 
 from lmalgebra.evaluation.measures.judged import JudgedMeasure
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.prompt_sets.reading import Item
 
 LABELS = {"positive": True, "pos": True, "1": True, "negative": False, "neg": False, "0": False}
 """Whether a prompt's `label` or `sentiment`, as data sets write it, means that it has the attribute."""

@@ -7,8 +7,8 @@ Of the continuations of a prompt: the expected maximum of their toxicity, and th
 from collections.abc import Sequence
 
 from lmalgebra.evaluation.measures.judged import JudgedMeasure
-from lmalgebra.evaluation.prompts import Item
 from lmalgebra.evaluation.statistics import Quantity, mean_of
+from lmalgebra.prompt_sets.reading import Item
 
 
 class Toxicity(JudgedMeasure):

@@ -11,18 +11,19 @@ import numpy as np
 
 from lmalgebra.errors import TrainingError
 from lmalgebra.json_lines import file_lines, parsed
+from lmalgebra.models.sequence_classifier import Text
 from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts and what is to be learned of them, in order.
+    """Texts, or pairs of them, and what is to be learned of each, in order.
 
     `targets` are scores from 0 to 1 where there is one label, else places in `labels`. Examples of one line of a file,
     `lines`, belong together: they are held out or not as one. `unknown` texts had null as target, and are left out.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     targets: tuple[float, ...]
     lines: tuple[int, ...]
     labels: tuple[str, ...]
@@ -45,13 +46,15 @@ class Examples:
 
 def read_examples(settings: ClassifierSettings) -> Examples:
     """The examples of all files. Raises TrainingError, with file and line, for data that cannot be used."""
-    texts, found, lines, places, unknown = [], [], [], [], 0
+    texts: list[Text] = []
+    found, lines, places, unknown = [], [], [], 0
     for number, (place, row) in enumerate(_rows(settings.data)):
         for text, target in zip(settings.text, settings.target_fields, strict=True):
             if _field(row, target, place) is None:
                 unknown += 1
                 continue
-            texts.append(_text(row, text, place))
+            told = _text(row, text, place)
+            texts.append((_text(row, settings.pair, place), told) if settings.pair else told)
             found.append((_score if settings.score else _label)(row, target, place))
             lines.append(number)
             places.append(place)

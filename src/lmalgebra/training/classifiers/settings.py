@@ -17,10 +17,11 @@ class ClassifierSettings:
 
     `data` are files of JSON Lines; `model` is an encoder or a causal model (a folder, hub id or catalogue name), of
     which the first `layers` are kept (0: all). Each field of `text` goes with the field in the same place of `label`
-    (text, whole numbers, true or false) or of `score` (0 to 1, for the label `name`). All weights are trained, or with
-    `head_only` those of the head, or with `lora` updates of that rank. The rate rises to `learning_rate` over the
-    `warmup` share of the steps and falls to 0. Texts keep their last `max_tokens` tokens. The share `held_out` of the
-    lines is only judged. `checkpoint_steps` lie between checkpoints.
+    (text, whole numbers, true or false) or of `score` (0 to 1, for the label `name`). With `pair`, each is read after
+    the text in that field, as a pair: an answer after its context, a claim after its premise. All weights are trained,
+    or with `head_only` those of the head, or with `lora` updates of that rank. The rate rises to `learning_rate` over
+    the `warmup` share of the steps and falls to 0. Texts keep their last `max_tokens` tokens. The share `held_out` of
+    the lines is only judged. `checkpoint_steps` lie between checkpoints.
     """
 
     data: tuple[str, ...]
@@ -30,6 +31,7 @@ class ClassifierSettings:
     label: tuple[str, ...] = ()
     score: tuple[str, ...] = ()
     name: str = "yes"
+    pair: str = ""
     layers: int = 0
     head_only: bool = False
     lora: int = 0

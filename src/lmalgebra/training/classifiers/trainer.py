@@ -17,24 +17,17 @@ from transformers import (
     TrainingArguments,
 )
 
-from lmalgebra.errors import LmalgebraError
 from lmalgebra.models.loading import choose_device
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.models.sequence_classifier import read
+from lmalgebra.training.checkpoints import KEPT, Stop, Stopped, Workplace
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
 
 Advance = Callable[[int, int, float | None], None]
 """Hears of each step: how many are done, of how many, and the loss (nats) where it was taken."""
 
-Stop = Callable[[], bool]
-"""Says after each step whether to stop there."""
-
 LOGGED = 50
 """Times in a training at which the loss is taken, which is the mean since the time before."""
-
-
-class Stopped(LmalgebraError):
-    """The training was asked to stop, and has left a checkpoint."""
 
 
 def fit(
@@ -62,10 +55,7 @@ def fit(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     state = trainer.state
     if state.global_step < state.max_steps:
-        raise Stopped(
-            f"Stopped after step {state.global_step:,} of {state.max_steps:,}.",
-            "The same command with --resume goes on.",
-        )
+        raise Stopped.after(state.global_step, state.max_steps)
     return [{"step": each["step"], "loss": round(each["loss"], 4)} for each in state.log_history if "loss" in each]
 
 
@@ -78,7 +68,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         save_steps=settings.checkpoint_steps,
-        save_total_limit=2,  # should the disk fill up while one is written, there is another
+        save_total_limit=KEPT,
         logging_steps=1 / LOGGED,
         seed=settings.seed,
         data_seed=settings.seed,
@@ -91,7 +81,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
 
 def _encoded(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> list[dict[str, Any]]:
     """What the network reads of each example, and what it should answer. Control tokens in texts are plain text."""
-    found = tokenizer(list(examples.texts), truncation=True, max_length=max_tokens, split_special_tokens=True)
+    found = read(tokenizer, examples.texts, max_tokens)
     targets = [[each] if examples.has_scores else int(each) for each in examples.targets]
     names = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in found]
     return [{name: found[name][place] for name in names} | {"labels": target} for place, target in enumerate(targets)]

@@ -1,10 +1,12 @@
-"""Rows of data sets as items: what each suite takes from them, under the names that measures know.
+"""Rows of data sets as items: what each kind of task takes from them, under the names that measures and rewards know.
 
 | field | is |
 |---|---|
 | `source` | the text that is to be rewritten |
 | `references` | texts that people have written in the voice's place |
 | `concepts` | words to use |
+| `context` | what a dialogue's answer follows |
+| `knowledge` | what an answer should say nothing beyond |
 """
 
 import json
@@ -13,7 +15,7 @@ from typing import Any
 
 from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, PromptError
-from lmalgebra.evaluation.prompts import Item
+from lmalgebra.prompt_sets.reading import Item, Reader
 
 SOURCES = ("source", "toxic", "en_toxic_comment")
 """What a text to rewrite is called: in general, in ParaDetox, and there on a hub."""
@@ -23,6 +25,10 @@ REWRITES = ("references", "neutral", "en_neutral_comment")
 
 REFERENCES = ("references", "continuation", "target")
 """What people's texts are called: in general, in RealToxicityPrompts, in CommonGen on a hub."""
+
+OPENING = 32
+"""Words of a document that are its opening. Prompts of open-ended generation usually have so many tokens (Li et al.,
+ACL 2023, arXiv 2210.15097)."""
 
 RESPONSES = ("references", "response")
 """What people's answers are called: in general, in DiaSafety."""
@@ -68,6 +74,37 @@ def context(row: Mapping[str, Any], place: str) -> Item:
     return Item(field_of(row, "context", str, place), {**row, **label, **references_of(row, RESPONSES)})
 
 
+def document(row: Mapping[str, Any], place: str) -> Item | None:
+    """A row of a whole `document`, whose opening is the prompt and the rest what people went on with.
+
+    None where it has less than two words, as some rows of news have.
+    """
+    words = field_of(row, "document", str, place, may_be_empty=True).split()
+    if len(words) < 2:
+        return None
+    opening = min(OPENING, len(words) // 2)
+    return Item(" ".join(words[:opening]), {**row, "references": [" ".join(words[opening:])]})
+
+
+def grounded(row: Mapping[str, Any], place: str) -> Item:
+    """A row of `knowledge` and of what was said before: `context`, or `history` as FaithDial has it, turn by turn."""
+    knowledge = field_of(row, "knowledge", str, place)
+    turns = field_of(row, "context" if "context" in row else "history", (str, list), place)
+    said = turns if isinstance(turns, str) else "\n".join(map(str, turns))
+    return Item(said, {**row, "context": said, "knowledge": knowledge, **references_of(row, RESPONSES)})
+
+
+ROWS: dict[str, Reader] = {
+    "prompt": plain_prompt,
+    "source": paraphrased,
+    "concepts": concepts,
+    "context": context,
+    "document": document,
+    "knowledge": grounded,
+}
+"""How a row is read, by the field that it must have."""
+
+
 def references_of(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, list[str]]:
     """The texts under the first of `keys` that has any: one, several, or {"text": ...}, as a hub may have them."""
     for key in keys:
@@ -79,12 +116,14 @@ def references_of(row: Mapping[str, Any], keys: Sequence[str]) -> dict[str, list
     return {}
 
 
-def field_of(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str) -> Any:
+def field_of(
+    row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], place: str, may_be_empty: bool = False
+) -> Any:
     """A row's value under `key`, of that kind. Raises EvaluationError with the place."""
     if key not in row:
         raise EvaluationError(f"{place}: there is no field '{key}'.", f"Its fields are: {', '.join(row) or 'none'}.")
     value = row[key]
-    if not isinstance(value, kind) or value in ("", []):
+    if not isinstance(value, kind) or (value in ("", []) and not may_be_empty):
         raise EvaluationError(
             f"{place}: '{key}' is {json.dumps(value)[:60]}, which is not what is needed.", "Mend or remove the line."
         )

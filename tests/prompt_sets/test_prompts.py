@@ -7,8 +7,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from lmalgebra.errors import EvaluationError, MissingExtraError
-from lmalgebra.evaluation.prompts import load_prompts
-from lmalgebra.evaluation.rows import plain_prompt
+from lmalgebra.prompt_sets.reading import load_prompts
+from lmalgebra.prompt_sets.rows import plain_prompt
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 

@@ -1,4 +1,4 @@
-"""Prompts to evaluate on, from JSON Lines or a data set of a hub, with what is known of each."""
+"""Prompts from JSON Lines or a data set of a hub, with what is known of each."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmalgebra.decoding.composed import Prompt
+from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, MissingExtraError
 from lmalgebra.json_lines import file_lines, parsed
 from lmalgebra.judges.template import Template
@@ -59,14 +60,18 @@ class PromptSet:
         return replace(self, items=tuple(self.items[place] for place in sorted(places)), draw=seed)
 
 
-def load_prompts(source: str, read: Callable[[Mapping[str, Any], str], Item], template: str = "") -> PromptSet:
+Reader = Callable[[Mapping[str, Any], str], Item | None]
+"""Makes an item of a row and its place in words; None of a row that holds no prompt."""
+
+
+def load_prompts(source: str, read: Reader, template: str = "") -> PromptSet:
     """The prompts of a file or `hub:` data set, each once, as `read` makes them of rows.
 
     A `template` says what is asked: Jinja over `prompt`, which is what `read` gives, and the item's other fields.
     Raises EvaluationError.
     """
     revision, rows = read_rows(source)
-    items = [read(row, place) for place, row in rows]
+    items = [item for place, row in rows if (item := read(row, place)) is not None]
     if template:
         filled = Template(template)
         items = [Item(filled.fill({**item.fields, "prompt": item.prompt}), item.fields) for item in items]
@@ -116,3 +121,8 @@ def unique(items: Sequence[Item]) -> tuple[Item, ...]:
     for item in items:
         found.setdefault(item.id, item)
     return tuple(found.values())
+
+
+def text_of(prompt: Prompt) -> str:
+    """A prompt as plain text: what is said in a conversation, line by line."""
+    return "\n".join(message["content"] for message in conversation(prompt))
