@@ -67,7 +67,7 @@ def _voices(model: la.Model, folder: Path, rank: int) -> dict[str, ComposedVoice
 
 def save_random_adapter(voice: ComposedVoice, folder: Path, rank: int, seed: int) -> None:
     """An adapter for the model of a voice of one term, as PEFT saves one."""
-    model = voice.loaded.sessions[voice.loaded.plan.leaves[0]]._model
+    model = voice.loaded.sessions[voice.loaded.plan.leaves[0]].network
     output_layer, draw = model.get_output_embeddings(), torch.Generator().manual_seed(seed)
     matrices = {}
     for name, layer in linear_layers(model).items():

@@ -64,7 +64,7 @@ class Step:
         self.batch, self.voice = batch, voice
         self.session = voice.loaded.sessions[voice.loaded.plan.leaves[0]]
         self.contexts = side_by_side.contexts(voice, batch)
-        self.linears = [module for module in self.session._model.modules() if _is_linear(module)]
+        self.linears = [module for module in self.session.network.modules() if _is_linear(module)]
         self.weights = sum(each.in_features * each.out_features for each in self.linears)
 
     def cached(self, tokens: int) -> int:
@@ -95,7 +95,7 @@ class Step:
     @torch.inference_mode()
     def _alone(self, linears: list[nn.Module]) -> float:
         tokens = max(SMALLEST_PASS, len(self.contexts))
-        inputs = [torch.zeros(1, tokens, each.in_features, dtype=self.session._model.dtype) for each in linears]
+        inputs = [torch.zeros(1, tokens, each.in_features, dtype=self.session.network.dtype) for each in linears]
         return seconds(lambda: [linear(given) for linear, given in zip(linears, inputs, strict=True)])
 
 
@@ -156,7 +156,7 @@ def _row(step: Step) -> dict[str, Any]:
 
 def _bandwidth(step: Step, found: dict[Any, list[dict[str, float]]], tokens: int) -> dict[str, Any]:
     """Bytes of a pass over its time, and over the copying of the same repeat."""
-    config, size = step.session._model.config, step.session._model.dtype.itemsize
+    config, size = step.session.network.config, step.session.network.dtype.itemsize
     width = config.head_dim * config.num_key_value_heads
     cached = 2 * config.num_hidden_layers * width * step.cached(tokens)
     megabytes = (step.weights + cached) * size / 1e6

@@ -20,6 +20,7 @@ PAGES = (
     "evaluation",
     "contrastive",
     "rewards",
+    "policy-adapters",
 )
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")

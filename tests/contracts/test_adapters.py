@@ -69,16 +69,16 @@ def test_adapters_are_computed_in_the_numbers_of_the_model(tmp_path, dtype, tole
 def test_the_layers_of_a_model_keep_their_names_when_they_are_joined_and_packed(name):
     model = made(name)
     before = {name: (layer.inputs, layer.last - layer.first) for name, layer in linear_layers(model).items()}
-    after = linear_layers(session_of(model, "tiny", 1 << 12)._model)
-    assert before == {name: (after[name].inputs, after[name].last - after[name].first) for name in before}
+    after = linear_layers(session_of(model, "tiny", 1 << 12).network)
+    assert before == {name: (layer.inputs, layer.last - layer.first) for name, layer in after.items()}
 
 
 def refusal_of(model, place) -> str:
     session = session_of(model, "tiny", 1 << 12)
     with pytest.raises(ModelError) as refusal:
         session.open(adapter=place)
-    assert not session._adapters._places
-    assert not any(module._forward_hooks for module in session._model.modules())
+    assert not session.adapters._places
+    assert not any(module._forward_hooks for module in session.network.modules())
     return str(refusal.value).removeprefix(f"The adapter '{place}' cannot be used: ")
 
 

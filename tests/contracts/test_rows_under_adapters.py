@@ -109,7 +109,7 @@ def test_an_interruption_leaves_rows_under_their_adapters(rows, monkeypatch, aft
 @pytest.mark.parametrize("name", [*CACHED_NAMES, *RECOMPUTED])
 def test_nothing_watches_a_model_before_its_first_adapter(name):
     session = backend(name).new_session()
-    hooks = [module._forward_hooks for module in session._model.modules()]
+    hooks = [module._forward_hooks for module in session.network.modules()]
     session.extend({session.open([1]): [2]})
     assert not any(hooks)
     session.open([1], adapter=backend(name).adapters[0])
@@ -119,8 +119,8 @@ def test_nothing_watches_a_model_before_its_first_adapter(name):
 @pytest.mark.parametrize("name", [*CACHED_NAMES, *RECOMPUTED])
 def test_the_weights_of_the_model_stay_as_they_are(name):
     rows = Followed(backend(name))
-    before = {key: value.clone() for key, value in rows.session._model.state_dict().items()}
+    before = {key: value.clone() for key, value in rows.session.network.state_dict().items()}
     rows.extend({rows.open([1], adapter=adapter): [2] for adapter in rows.backend.adapters})
-    after = rows.session._model.state_dict()
+    after = rows.session.network.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)

@@ -71,7 +71,7 @@ def test_the_gate_opens_as_pytorchs_does_for_small_and_extreme_numbers(dtype):
 def test_rows_of_any_length_get_the_logits_that_torch_gives(dtype, rows, config):
     model = made(config).to(dtype)
     sessions = [session_of(deepcopy(model), "tiny", 1 << 15, engine) for engine in ("torch", "native")]
-    assert type(sessions[1]._model.model.layers[0]) is NativeLayer
+    assert type(sessions[1].network.model.layers[0]) is NativeLayer
     lengths = [1 + 13 * row % 190 for row in range(rows)]
     found = []
     for session in sessions:

@@ -73,7 +73,7 @@ def test_inputs_need_not_lie_beside_each_other():
 
 
 def test_the_output_layer_and_layers_that_do_not_divide_stay():
-    model = session_of(tiny(intermediate_size=72), "tiny", quantization="int4")._model
+    model = session_of(tiny(intermediate_size=72), "tiny", quantization="int4").network
     layer = model.model.layers[0]
     assert isinstance(layer.project, QuantizedLinear)
     assert isinstance(layer.merge, QuantizedLinear)

@@ -39,6 +39,7 @@ from lmalgebra.algebra.mass import check, forbids, mass
 from lmalgebra.algebra.parse import parse
 from lmalgebra.algebra.partial import partial
 from lmalgebra.algebra.posterior import Posterior
+from lmalgebra.algebra.replaced import replaced
 from lmalgebra.algebra.rewrite import simplify
 from lmalgebra.algebra.settings import GenerationSettings
 from lmalgebra.algebra.steer import Follow, Hold, Steered
@@ -106,6 +107,7 @@ __all__ = [
     "probability",
     "ramp",
     "regex",
+    "replaced",
     "require",
     "save_voice",
     "simplify",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,13 @@ class Voice:
         _require_distinct("models", [model.name for model in models])
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "models", models)
+
+    def with_models(self, models: Iterable[Model]) -> Voice:
+        """The voice with each of its models replaced by the one of the same name in `models`."""
+        by_name = {model.name: model for model in models}
+        terms = {term.name: _on_model(term, by_name) for term in self.terms}
+        formula = parse(str(self.formula), terms)
+        return replace(self, formula=formula, terms=tuple(terms.values()), models=tuple(by_name.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """The voice file's content as plain dictionaries, only what differs from the defaults.
@@ -160,6 +167,12 @@ system = "You answer in formal, objective language."
 max_new_tokens = 64       # tokens
 temperature = 1.0         # 0 is greedy
 """
+
+
+def _on_model(term: Term, models: Mapping[str, Model]) -> Term:
+    if not isinstance(term.description, ModelTerm):
+        return term
+    return replace(term, description=replace(term.description, model=models[term.description.model.name]))
 
 
 def _model_table(model: Model) -> dict[str, str | int]:

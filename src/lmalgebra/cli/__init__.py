@@ -23,7 +23,6 @@ from lmalgebra.cli import (
     report,
     run,
     train,
-    train_contrast,
     tune,
 )
 from lmalgebra.cli.console import BROKEN_PIPE, INTERRUPTED, say, say_error, show_notes, use_utf8
@@ -96,7 +95,6 @@ app.command("check")(check.check)
 app.command("new")(new.new)
 app.command("recipes")(recipes.list_recipes)
 app.add_typer(models.app, name="models")
-train.app.command("contrast")(train_contrast.contrast)
 app.add_typer(train.app, name="train")
 
 

@@ -7,12 +7,18 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.options import given, option
-from lmalgebra.cli.train_progress import progress, stop_when_asked
+from lmalgebra.cli.stopping import stop_when_asked
+from lmalgebra.cli.train_adapter import adapter
+from lmalgebra.cli.train_contrast import contrast
+from lmalgebra.cli.train_progress import progress
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifiers.train import Trained
 
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
+
+app.command()(adapter)
+app.command()(contrast)
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
 
@@ -151,8 +157,8 @@ def classifier(
             device=device,
         ),
     )
+    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.classifiers.train import train_classifier
-    from lmalgebra.training.following import Stopped
 
     try:
         with progress() as advance, stop_when_asked() as stop:

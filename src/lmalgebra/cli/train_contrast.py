@@ -7,7 +7,8 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.options import given, option
-from lmalgebra.cli.train_progress import progress, stop_when_asked
+from lmalgebra.cli.stopping import stop_when_asked
+from lmalgebra.cli.train_progress import progress
 
 if TYPE_CHECKING:
     from lmalgebra.training.contrast.train import Trained
@@ -379,8 +380,8 @@ def contrast(
             device=device,
         ),
     )
+    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.contrast.train import train_contrast
-    from lmalgebra.training.following import Stopped
 
     try:
         with progress() as advance, stop_when_asked() as stop:

@@ -1,33 +1,9 @@
-"""How trainings tell of their steps in a terminal, and how Ctrl-C stops them with a checkpoint."""
+"""How trainings tell of their steps in a terminal."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lmalgebra.cli.console import error_console, progress_bars, say
-
-
-@contextmanager
-def stop_when_asked() -> "Iterator[Callable[[], bool]]":
-    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
-    asked = False
-    if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
-        yield lambda: False
-        return
-
-    def ask(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        say("Stopping after this step, with a checkpoint ...")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

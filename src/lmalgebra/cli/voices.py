@@ -9,7 +9,7 @@ from lmalgebra.cli.recipes import RecipeChoice, with_recipe
 from lmalgebra.errors import DecodingError, VoiceError
 
 if TYPE_CHECKING:
-    from lmalgebra.algebra import Model, Term, Voice
+    from lmalgebra.algebra import Voice
     from lmalgebra.api import Models
     from lmalgebra.decoding import ComposedVoice
 
@@ -49,7 +49,7 @@ def chosen_voice(
     given = {key: value for key, value in places.items() if value is not None}
     if given:
         here = [each for each in voice.models if not each.is_remote] or voice.models  # which refuse, if all are remotes
-        voice = with_models(voice, [replace(each, **given) if each in here else each for each in voice.models])
+        voice = voice.with_models([replace(each, **given) if each in here else each for each in voice.models])
     return voice if formula is None else with_formula(voice, formula)
 
 
@@ -69,24 +69,6 @@ def with_formula(voice: "Voice", text: str) -> "Voice":
     return replace(voice, formula=parse(text, {term.name: term for term in voice.terms}))
 
 
-def with_models(voice: "Voice", models: "list[Model]") -> "Voice":
-    """The voice with each of its models replaced by the one of the same name in `models`."""
-    from lmalgebra.algebra import parse
-
-    by_name = {model.name: model for model in models}
-    terms = {term.name: _on_model(term, by_name) for term in voice.terms}
-    formula = parse(str(voice.formula), terms)
-    return replace(voice, formula=formula, terms=tuple(terms.values()), models=tuple(models))
-
-
-def _on_model(term: "Term", models: "dict[str, Model]") -> "Term":
-    from lmalgebra.algebra import ModelTerm
-
-    if not isinstance(term.description, ModelTerm):
-        return term
-    return replace(term, description=replace(term.description, model=models[term.description.model.name]))
-
-
 def _over_model(voice: "Voice", source: str) -> "Voice":
     if len(voice.models) != 1:
         names = ", ".join(model.name for model in voice.models)
@@ -94,7 +76,7 @@ def _over_model(voice: "Voice", source: str) -> "Voice":
             f"--model {source} cannot say which of the voice's models it replaces: {names}.",
             "Change the source in the voice file.",
         )
-    return with_models(voice, [replace(voice.models[0], source=source)])
+    return voice.with_models([replace(voice.models[0], source=source)])
 
 
 def model_registry() -> "Models":

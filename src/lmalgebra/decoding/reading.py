@@ -8,6 +8,7 @@ scores of a pass stay small however many texts there are.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -30,11 +31,16 @@ BATCH_TOKENS = 1 << 14
 
 
 class Given(NamedTuple):
-    """A text to be read: the messages that it answers, what each term reads of them, and the text's tokens."""
+    """A text to be read: the messages that it answers, what each term reads of them, and the text's tokens.
+
+    `known` are language models whose logits at its tokens, `[tokens, vocabulary]`, are there already: nothing is read
+    for them. Texts that are read together know the same ones.
+    """
 
     messages: Conversation
     contexts: Mapping[Term, Sequence[int]]
     tokens: Sequence[int]
+    known: Mapping[Term, Tensor] = MappingProxyType({})
 
 
 class Block(NamedTuple):
@@ -80,7 +86,7 @@ def _batches(loaded: LoadedFormula, texts: Sequence[Given]) -> Iterator[tuple[in
     """Neighbouring texts of at most BATCH_TOKENS, or one longer text, after the place of the first."""
     first, held = 0, 0
     for place, text in enumerate(texts):
-        size = sum(_length(text, leaf) for leaf in loaded.plan.speakers)
+        size = sum(_length(text, leaf) for leaf in _readers(loaded, text))
         if held + size > BATCH_TOKENS and place > first:
             yield first, texts[first:place]
             first, held = place, 0
@@ -126,7 +132,7 @@ def _rows(loaded: LoadedFormula, texts: Sequence[Given], stack: ExitStack) -> li
 
     Each has the room for its text. Raises CacheFullError where there is none.
     """
-    places = {leaf: _places(texts, leaf) for leaf in loaded.plan.speakers}
+    places = {leaf: _places(texts, leaf) for leaf in _readers(loaded, texts[0])}
     shared = {leaf: _shared(contexts) for leaf, contexts in places.items()}
     rooms = {leaf: [_length(text, leaf) for text in texts] for leaf in places}
     trunks = {leaf: loaded.open(leaf, max(rooms[leaf])) for leaf in places}
@@ -145,6 +151,11 @@ def _rows(loaded: LoadedFormula, texts: Sequence[Given], stack: ExitStack) -> li
         for place, row in zip(its, forks, strict=True):
             rows[place][leaf] = row
     return rows
+
+
+def _readers(loaded: LoadedFormula, text: Given) -> list[Term]:
+    """The language models that are still to read it."""
+    return [leaf for leaf in loaded.plan.speakers if leaf not in text.known]
 
 
 def _length(text: Given, leaf: Term) -> int:
@@ -206,11 +217,14 @@ def _blocks(
     work, wanted, asked = [], [], []
     for place, start, end in parts:
         text = texts[place]
-        for leaf in loaded.plan.speakers:
+        for leaf in _readers(loaded, text):
             work.append((leaf, rows[place][leaf], [text.contexts[leaf][-1], *text.tokens][start:end]))
             wanted.append(end - start)
         asked.append(Text(states[place], text.tokens[: end - 1], start))
     by_leaf: dict[Term, list[Tensor]] = defaultdict(list)
+    for place, start, end in parts:
+        for leaf, logits in texts[place].known.items():
+            by_leaf[leaf].append(logits[start:end, : loaded.vocabulary_size].to(loaded.device))
     for (leaf, _, _), logits in zip(work, _read(loaded, work, wanted), strict=True):
         by_leaf[leaf].append(logits[:, : loaded.vocabulary_size].to(loaded.device))
     together = {leaf: each[0] if len(each) == 1 else torch.cat(each) for leaf, each in by_leaf.items()}

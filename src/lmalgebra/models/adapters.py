@@ -5,7 +5,7 @@ pass, a hook adds what each adapter changes of its own tokens' outputs: two thin
 joined to one (see `fused`), so are their changes: each has a part of the rank to itself.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -33,11 +33,15 @@ class LinearLayer:
     width: int
 
 
+Products = Mapping[nn.Module, tuple[Tensor, Tensor]]
+"""For each module that an adapter changes, what inputs are multiplied with: `[inputs, rank]` and `[rank, outputs]`."""
+
+
 @dataclass(frozen=True)
 class Share:
     """The tokens of a pass that an adapter changes, and its weight there."""
 
-    place: str
+    products: Products
     weight: float
     tokens: slice | Tensor
 
@@ -47,13 +51,14 @@ class Adapters:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self._places: set[str] = set()
-        self._changes: dict[nn.Module, _Change] = {}
+        self._places: dict[str, Products] = {}
         self._shares: list[Share] = []
+        self._change = _Change(self._shares)
+        self._hooked: set[nn.Module] = set()
         self._loading = Lock()  # several threads may ask at once, and another may compute meanwhile
 
     def load(self, adapter: Adapter) -> None:
-        """Read what is not loaded yet of a sum of adapters; it stays as long as the model.
+        """Read what is not loaded yet of a sum of adapters; it stays until it is forgotten.
 
         Raises ModelError for an adapter that cannot be read or does not fit the model, of which then nothing is kept.
         """
@@ -61,17 +66,50 @@ class Adapters:
             if place not in self._places:  # what is there waits for no other thread
                 with self._loading:
                     if place not in self._places:
-                        self._lay_over(place)
+                        self._places[place] = self.products(place, read_adapter(place))
+
+    def renew(self, place: str, changes: Mapping[str, LowRank]) -> None:
+        """Take `changes`, by the names of layers, for the adapter `place`, instead of what it was. Raises ModelError.
+
+        They are kept without gradient.
+        """
+        with self._loading, torch.no_grad():
+            self._places[place] = self.products(place, changes)
+
+    def forget(self, place: str) -> None:
+        """Let go of what is loaded of `place`, which may be nothing."""
+        self._places.pop(place, None)
 
     @contextmanager
     def over(self, rows: Iterable[tuple[AdapterSum, int]]) -> Iterator[None]:
         """Within it the model's pass is over these rows: the adapters of each, and how many packed tokens it has."""
-        if self._places:
-            self._shares[:] = self._shared(rows)
+        with self.under(self._shared(rows) if self._places else ()):
+            yield
+
+    @contextmanager
+    def under(self, shares: Iterable[Share]) -> Iterator[None]:
+        """Within it the model's pass is changed by these shares."""
+        before = tuple(self._shares)
+        self._shares[:] = shares
         try:
             yield
         finally:
-            self._shares.clear()
+            self._shares[:] = before
+
+    def products(self, place: str, changes: Mapping[str, LowRank]) -> Products:
+        """What `changes`, by the names of layers, are multiplied with; with gradient, where they have one.
+
+        Raises ModelError where they do not fit the model; `place` names them.
+        """
+        known = linear_layers(self._model)
+        joined: dict[nn.Module, list[tuple[LinearLayer, LowRank]]] = {}
+        for name, change in changes.items():
+            layer = self._fitting(place, name, known.get(name), change)
+            joined.setdefault(layer.module, []).append((layer, change))
+        for module in joined.keys() - self._hooked:
+            module.register_forward_hook(self._change)
+            self._hooked.add(module)
+        return {module: self._multiplied(parts) for module, parts in joined.items()}
 
     def _shared(self, rows: Iterable[tuple[AdapterSum, int]]) -> list[Share]:
         spans: dict[tuple[str, float], list[range]] = {}
@@ -80,27 +118,13 @@ class Adapters:
             for part in adapters:
                 spans.setdefault(part, []).append(range(first, first + count))
             first += count
-        return [Share(place, weight, self._index(mine)) for (place, weight), mine in spans.items()]
+        return [Share(self._places[place], weight, self._index(mine)) for (place, weight), mine in spans.items()]
 
     def _index(self, spans: Sequence[range]) -> slice | Tensor:
         first, last = spans[0].start, spans[-1].stop
         if sum(map(len, spans)) == last - first:
             return slice(first, last)
         return torch.tensor([token for span in spans for token in span], device=self._model.device)
-
-    def _lay_over(self, place: str) -> None:
-        known = linear_layers(self._model)
-        joined: dict[nn.Module, list[tuple[LinearLayer, LowRank]]] = {}
-        for name, change in read_adapter(place).items():
-            layer = self._fitting(place, name, known.get(name), change)
-            joined.setdefault(layer.module, []).append((layer, change))
-        products = {module: self._products(parts) for module, parts in joined.items()}
-        for module, both in products.items():
-            if module not in self._changes:
-                self._changes[module] = _Change(self._shares)
-                module.register_forward_hook(self._changes[module])
-            self._changes[module].products[place] = both
-        self._places.add(place)
 
     def _fitting(self, place: str, name: str, layer: LinearLayer | None, change: LowRank) -> LinearLayer:
         """`layer`, if the adapter can change it. Raises ModelError."""
@@ -116,7 +140,7 @@ class Adapters:
             raise refused(place, f"it is for a '{name}' of {sizes}", hint)
         return layer
 
-    def _products(self, parts: Sequence[tuple[LinearLayer, LowRank]]) -> tuple[Tensor, Tensor]:
+    def _multiplied(self, parts: Sequence[tuple[LinearLayer, LowRank]]) -> tuple[Tensor, Tensor]:
         """What inputs are multiplied with, `[inputs, rank]` and `[rank, width]`, for parts of a module's outputs."""
         down = torch.cat([change.down for _, change in parts])
         up = torch.zeros(len(down), parts[0][0].width, dtype=torch.float64)
@@ -140,25 +164,33 @@ class _Change:
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self._shares = shares
-        self.products: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, module: nn.Module, given: tuple[Tensor, ...], outputs: Tensor) -> None:
-        for share in self._shares:
-            if share.place not in self.products:
-                continue
-            down, up = self.products[share.place]
+    def __call__(self, module: nn.Module, given: tuple[Tensor, ...], outputs: Tensor) -> Tensor | None:
+        shares = [share for share in self._shares if module in share.products]
+        if not shares:
+            return None
+        if torch.is_grad_enabled():
+            outputs = outputs.clone()  # autograd lets not every output be changed in place
+        for share in shares:
+            down, up = share.products[module]
             inputs, results = given[0].reshape(-1, len(down)), outputs.view(-1, up.shape[1])
             change = inputs[share.tokens].to(down.dtype) @ down @ up
             if isinstance(share.tokens, slice):
                 results[share.tokens].add_(change, alpha=share.weight)
             else:
                 results.index_add_(0, share.tokens, change.to(results.dtype), alpha=share.weight)
+        return outputs
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, LinearLayer]:
     """The linear layers of a model by Transformers' names for them, also where several are computed as one."""
-    found = {}
+    found: dict[str, LinearLayer] = {}
+    parts_of_others: set[nn.Module] = set()
     for name, module in model.named_modules():
+        if module in parts_of_others:
+            continue
+        if isinstance(module, FusedLayer | QuantizedLinear):
+            parts_of_others.update(module.modules())
         if isinstance(module, FusedLayer):
             for part, (one, first, last) in module.parts().items():
                 found[f"{name}.{part}"] = LinearLayer(one, one.in_features, first, last, one.out_features)

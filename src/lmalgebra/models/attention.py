@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from operator import attrgetter
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +126,29 @@ class Write:
         flat.index_copy_(0, self._places[heads], new.reshape(-1, size))
 
 
+class Layout(Protocol):
+    """Which packed token of a pass belongs to which text, and what it sees."""
+
+    windows: dict[int, int | None]
+    """What each layer asked for, for the session to check."""
+
+    @property
+    def short(self) -> bool:
+        """Whether each row has few new tokens, one after another."""
+
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scaling: float | None,
+        window: int | None,
+        cap: float | None,
+    ) -> Tensor:
+        """Of each token what it sees, everything `[tokens, heads, size]`."""
+
+
 @dataclass
 class Pass:
     """The layout of one forward pass: which packed token belongs to which row, and how attention is grouped."""
@@ -142,6 +166,29 @@ class Pass:
     def short(self) -> bool:
         """Whether each row has few new tokens, one after another."""
         return all(piece.count <= LONG and piece.depths is None for piece in self.pieces)
+
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scaling: float | None,
+        window: int | None,
+        cap: float | None,
+    ) -> Tensor:
+        """Write the keys and values to the cache, and let each token see its row's past."""
+        for write in self.writes:
+            for cache, new in zip(write.slab.layer(layer, keys, values), (keys, values), strict=True):
+                write(cache, new[write.first : write.last])
+        outputs = [
+            _attend_group(group, queries, *slab.layers[layer], scaling, window, cap)
+            for slab, groups in self.groups
+            for group in groups
+        ]
+        if self.idle:
+            outputs.append(outputs[0].new_zeros(self.idle, *outputs[0].shape[1:]))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def plan_pass(pieces: Sequence[Piece], device: torch.device) -> Pass:
@@ -223,7 +270,7 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    rows: Pass | None = None,
+    rows: Layout | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **others: object,
@@ -244,24 +291,14 @@ def attend_packed(
     queries: Tensor,
     keys: Tensor,
     values: Tensor,
-    rows: Pass,
+    rows: Layout,
     scaling: float | None = None,
     window: int | None = None,
     cap: float | None = None,
 ) -> Tensor:
     """What `attend` does, with everything `[tokens, heads, size]`."""
     rows.windows[layer] = window
-    for write in rows.writes:
-        for cache, new in zip(write.slab.layer(layer, keys, values), (keys, values), strict=True):
-            write(cache, new[write.first : write.last])
-    outputs = [
-        _attend_group(group, queries, *slab.layers[layer], scaling, window, cap)
-        for slab, groups in rows.groups
-        for group in groups
-    ]
-    if rows.idle:
-        outputs.append(outputs[0].new_zeros(rows.idle, *outputs[0].shape[1:]))
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return rows.attend(layer, queries, keys, values, scaling, window, cap)
 
 
 def _attend_group(
@@ -281,7 +318,7 @@ def _attend_group(
     key, value = (cache[group.slots, : group.length].transpose(1, 2) for cache in (keys, values))
     mask = group.mask(window, queries)
     if cap is not None:
-        out = _capped(mine.transpose(1, 2), key, value, mask, scaling, cap).transpose(1, 2)
+        out = capped(mine.transpose(1, 2), key, value, mask, scaling, cap).transpose(1, 2)
     elif group.width > LONG and group.depths is None:
         out = scaled_dot_product_attention(
             mine.transpose(1, 2), key, value, attn_mask=mask, scale=scaling, enable_gqa=heads != key.shape[1]
@@ -321,7 +358,7 @@ def _products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: 
     return torch.bmm(torch.softmax(scores, dim=-1).flatten(0, 1), value.flatten(0, 1)).view(*query.shape[:3], -1)
 
 
-def _capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, cap: float) -> Tensor:
+def capped(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None, cap: float) -> Tensor:
     """Attention whose logits are squashed to (-cap, cap), as in Gemma 2 (arXiv 2408.00118); `[slots, heads, ...]`."""
     repeat = query.shape[1] // key.shape[1]
     key, value = (cache.repeat_interleave(repeat, dim=1) for cache in (key, value))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from lmalgebra.models.peft_folder import LowRank
+
 Row = NewType("Row", int)
 
 
@@ -112,6 +114,18 @@ class Session(ABC):
         there is none.
         """
         raise ModelError(f"The adapter {adapter_text(adapter)} cannot be used: this engine has no adapters.")
+
+    def renew_adapter(self, place: str, changes: Mapping[str, LowRank]) -> None:
+        """Take `changes`, by the names of the layers that they change, for the adapter `place` from now on.
+
+        What it was before, loaded or given, is let go. Raises ModelError for changes that do not fit, and while rows
+        under that adapter are open, since what they have read would be another adapter's. Here there is none.
+        """
+        raise ModelError(f"The adapter '{place}' cannot be used: this engine has no adapters that change.")
+
+    def forget_adapter(self, place: str) -> None:
+        """Let go of the adapter `place`. Raises ModelError while rows under it are open. Here there is none."""
+        del place
 
     @abstractmethod
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:

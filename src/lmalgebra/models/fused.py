@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 from transformers import PreTrainedModel
 
-from lmalgebra.models.attention import Pass, attend_packed
+from lmalgebra.models.attention import Layout, attend_packed
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 """Model types whose layers are written like Llama's; the contract suite compares each with Transformers."""
@@ -50,7 +50,7 @@ class FusedLayer(nn.Module):
         self.activation, self.down = mlp.act_fn, mlp.down_proj
 
     def forward(
-        self, hidden: Tensor, rows: Pass, position_embeddings: tuple[Tensor, Tensor], **others: object
+        self, hidden: Tensor, rows: Layout, position_embeddings: tuple[Tensor, Tensor], **others: object
     ) -> Tensor:
         hidden = hidden + self._attention(self.first_norm(hidden), rows, *position_embeddings)
         gate, up = self.gate_up(self.second_norm(hidden)).chunk(2, dim=-1)
@@ -70,7 +70,7 @@ class FusedLayer(nn.Module):
             "mlp.down_proj": (self.down, 0, self.down.out_features),
         }
 
-    def _attention(self, hidden: Tensor, rows: Pass, cosines: Tensor, sines: Tensor) -> Tensor:
+    def _attention(self, hidden: Tensor, rows: Layout, cosines: Tensor, sines: Tensor) -> Tensor:
         tokens = hidden.shape[1]
         projected = self.project(hidden).view(tokens, -1, self.size)
         turned, values = projected[:, : self.turned], projected[:, self.turned :]

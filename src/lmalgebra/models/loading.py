@@ -77,22 +77,42 @@ def _load_pretrained(
     max_cache_tokens: int | None,
     report: Callable[[str], None],
 ) -> LanguageModel:
-    from lmalgebra.models.vocabulary import HuggingFaceTokenizer
-
     place = torch.device(choose_device(device))
     kind = choose_dtype(dtype, place)
     folder = resolve(source, report)
-    numbers = str(kind)[6:] if quantization == "none" else f"{str(kind)[6:]}, {quantization}"
-    report(f"Loading {source} ({numbers} on {place.type}) ...")
+    report(f"Loading {source} ({_numbers(kind, quantization)} on {place.type}) ...")
     with quiet():
         model, tokenizer = load_parts(source, folder, kind, place)
+    return language_model_of(model, tokenizer, source, max_cache_tokens, engine, quantization)
+
+
+def language_model_of(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    source: str,
+    max_cache_tokens: int | None = None,
+    engine: str = "auto",
+    quantization: str = "none",
+    trainable: bool = False,
+) -> LanguageModel:
+    """What Transformers has loaded, ready to speak; `source` names it. With `trainable`, its layers stay as they are.
+
+    Raises ModelError as `session_of` does.
+    """
+    from lmalgebra.models.vocabulary import HuggingFaceTokenizer
+
     ends = _end_tokens(model, tokenizer)
     parameters = sum(p.numel() for p in model.parameters())  # before the session lays them out anew
-    session = session_of(model, source, max_cache_tokens, engine, quantization)
+    session = session_of(model, source, max_cache_tokens, engine, quantization, trainable)
     for note in session.notes:
         log.warning(note)
-    summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {numbers} on {place.type}"
+    numbers = _numbers(model.dtype, quantization)
+    summary = f"{model.config.model_type}, {parameters / 1e6:,.0f}M parameters, {numbers} on {model.device.type}"
     return LanguageModel(source, session, HuggingFaceTokenizer(tokenizer, ends, source), summary)
+
+
+def _numbers(dtype: torch.dtype, quantization: str) -> str:
+    return str(dtype)[6:] if quantization == "none" else f"{str(dtype)[6:]}, {quantization}"
 
 
 def _load_gguf(source: str, device: str, max_cache_tokens: int | None, report: Callable[[str], None]) -> LanguageModel:
@@ -238,9 +258,11 @@ def session_of(
     max_cache_tokens: int | None = None,
     engine: str = "auto",
     quantization: str = "none",
+    trainable: bool = False,
 ) -> Session:
     """A session over a model that Transformers has loaded; `source` names it in errors and notes.
 
+    With `trainable` its layers and weights stay as Transformers has them, so that rows follow what is learned in place.
     Raises ModelError for a model that cannot generate text, or that the engine 'native' or a quantization is not for.
     """
     from lmalgebra.models.fused import fuse_layers
@@ -260,6 +282,8 @@ def session_of(
     if reason:
         note = f"'{source}' is read anew at every step, which is exact but slow: {reason}."
         return RecomputeSession(model, context, note)
+    if trainable:
+        return TransformersSession(model, context, max_cache_tokens or _cache_tokens(model))
     if engine == "native":
         use_kernels(model)
     fuse_layers(model)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lmalgebra.errors import ModelError
-from lmalgebra.models.attention import Pass
+from lmalgebra.models.attention import Layout
 from lmalgebra.models.fused import FAMILIES, FusedLayer, fuse_layers
 from lmalgebra.models.store import cache_folder, publish
 
@@ -52,7 +52,7 @@ class NativeLayer(FusedLayer):
         ]
 
     def forward(
-        self, hidden: Tensor, rows: Pass, position_embeddings: tuple[Tensor, Tensor], **others: object
+        self, hidden: Tensor, rows: Layout, position_embeddings: tuple[Tensor, Tensor], **others: object
     ) -> Tensor:
         if not rows.short:
             return super().forward(hidden, rows, position_embeddings, **others)
@@ -73,7 +73,7 @@ class NativeLayer(FusedLayer):
         self.kernels.add_norm(hidden.data_ptr(), added, weight.data_ptr(), out.data_ptr(), tokens, size, epsilon)
         return out
 
-    def _attend(self, projected: Tensor, rows: Pass, cosines: Tensor, sines: Tensor) -> Tensor:
+    def _attend(self, projected: Tensor, rows: Layout, cosines: Tensor, sines: Tensor) -> Tensor:
         rows.windows[self.index] = self.window
         _, tokens, width = projected.shape
         by_head = projected.view(tokens, -1, self.size)

@@ -4,6 +4,8 @@ PyTorch lays a weight out anew in every product; with a few rows, as in decoding
 The results are those of `nn.Linear` up to the order of summation. `benchmarks/compose.py` measures the gain.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,29 @@ class PackedLinear(nn.Module):
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), SMALLEST_PASS)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(inputs, self._weight, self.bias, "none", [], "")
+        if inputs.requires_grad and torch.is_grad_enabled():
+            found: Tensor = _Product.apply(inputs, self._weight, self.bias)
+            return found
+        return _product(inputs, self._weight, self.bias)
+
+
+def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return found
+
+
+class _Product(torch.autograd.Function):
+    """The product with a gradient into its inputs: PyTorch knows none. The weight is laid out plainly for it, and
+    forgotten again, so that it is there once."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight = weight
+        return _product(inputs, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient @ ctx.weight.to_dense(), None, None
 
 
 def pack_linears(model: nn.Module) -> int:

@@ -183,3 +183,32 @@ def _of_layer(source: str, config: Mapping[str, Any], pattern: str, default: str
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300].rstrip(".")
+
+
+def write_adapter(folder: Path, changes: Mapping[str, LowRank], base: str) -> None:
+    """Write the changes of the model `base`, by the names of its layers, as PEFT does. Raises OSError."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, ranks, alphas = {}, {}, {}
+    for layer, change in changes.items():
+        for which, part in (("A", change.down), ("B", change.up)):
+            tensors[f"base_model.model.{layer}.lora_{which}.weight"] = part.detach().cpu().contiguous()
+        ranks[layer] = len(change.down)
+        alphas[layer] = change.scale * len(change.down)
+    rank, alpha = (max(set(found.values()), key=list(found.values()).count) for found in (ranks, alphas))
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {layer: each for layer, each in ranks.items() if each != rank},
+        "alpha_pattern": {layer: each for layer, each in alphas.items() if each != alpha},
+        "target_modules": sorted({layer.rpartition(".")[2] for layer in changes}),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+    }
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -36,7 +36,7 @@ class QuantizedLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         tokens = inputs.reshape(-1, self.in_features)
-        if len(tokens) > FEW_TOKENS:
+        if len(tokens) > FEW_TOKENS or inputs.requires_grad:
             return self.wide(inputs)
         product = torch.ops.aten._weight_int4pack_mm_for_cpu(tokens.contiguous(), self._numbers, GROUP, self._scales)
         return (product if self.bias is None else product + self.bias).view(*inputs.shape[:-1], self.out_features)

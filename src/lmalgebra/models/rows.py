@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
+from lmalgebra.algebra.adapter import AdapterSum
 from lmalgebra.errors import ModelError, PromptError
 from lmalgebra.models.base import Row
 
@@ -43,6 +44,17 @@ class RowTable(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._entries.values())
+
+
+def check_unused(place: str, used: Iterable[AdapterSum]) -> None:
+    """Raise ModelError when the adapter `place` is among those of the open rows."""
+    rows = sum(any(place == each for each, _ in adapters) for adapters in used)
+    if rows:
+        which, them = ("1 open row is", "it") if rows == 1 else (f"{rows} open rows are", "them")
+        raise ModelError(f"The adapter '{place}' cannot change while {which} under it.", f"Close {them} first.")
 
 
 def check_length(length: int, context_length: int) -> None:

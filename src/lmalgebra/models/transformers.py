@@ -20,7 +20,8 @@ from lmalgebra.models.attention import Piece, UnsupportedAttention, plan_pass
 from lmalgebra.models.base import Ahead, Row, Session
 from lmalgebra.models.counted import CountedRow, CountedSession
 from lmalgebra.models.kv_cache import CachedRow, KVCache
-from lmalgebra.models.rows import RowTable, check_length, check_rewind, fork_length, wanted_logits
+from lmalgebra.models.peft_folder import LowRank
+from lmalgebra.models.rows import RowTable, check_length, check_rewind, check_unused, fork_length, wanted_logits
 
 PASS_TOKENS = 1024
 """Most new tokens in one forward pass; longer prompts are read in several."""
@@ -42,10 +43,10 @@ class TransformersSession(Session):
         self, model: PreTrainedModel, context_length: int, max_cache_tokens: int, smallest_pass: int = 1
     ) -> None:
         model.set_attn_implementation(attention.NAME)
-        self._model = model.eval()
+        self.network = model.eval()
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.device = model.device
-        self._adapters = Adapters(model)
+        self.adapters = Adapters(model)
         self._rows: RowTable[CachedRow] = RowTable()
         self.windows: dict[int, int | None] = {}  # of each layer's attention, once it ran
         self._smallest_pass = smallest_pass
@@ -66,7 +67,15 @@ class TransformersSession(Session):
         return self._rows.add(row)
 
     def load_adapter(self, adapter: Adapter) -> None:
-        self._adapters.load(adapter)
+        self.adapters.load(adapter)
+
+    def renew_adapter(self, place: str, changes: Mapping[str, LowRank]) -> None:
+        check_unused(place, (row.adapters for row in self._rows))
+        self.adapters.renew(place, changes)
+
+    def forget_adapter(self, place: str) -> None:
+        check_unused(place, (row.adapters for row in self._rows))
+        self.adapters.forget(place)
 
     def fork(self, row: Row, length: int | None = None, room: int = 0) -> Row:
         original = self._rows[row]
@@ -122,7 +131,7 @@ class TransformersSession(Session):
 
     def _run(self, pieces: list[Piece], by_row: dict[int, "_Work"]) -> None:
         """One forward pass; each row's wanted logits are added to its work."""
-        device = self._model.device
+        device = self.network.device
         rows = plan_pass(pieces, device)
         ids, positions, wanted, counts, first = [], [], [], [], 0
         for piece in rows.pieces:
@@ -135,19 +144,19 @@ class TransformersSession(Session):
             first += piece.count
         rows.idle = max(0, self._smallest_pass - len(ids))
         index = None if len(wanted) == len(ids) else torch.tensor(wanted, dtype=torch.long, device=device)
-        with self._adapters.over((piece.row.adapters, piece.count) for piece in rows.pieces):
-            logits = self._forward(ids + [0] * rows.idle, positions + [0] * rows.idle, rows, index)[: len(wanted)]
+        with self.adapters.over((piece.row.adapters, piece.count) for piece in rows.pieces):
+            logits = self.forward(ids + [0] * rows.idle, positions + [0] * rows.idle, rows, index)[: len(wanted)]
         self.windows = rows.windows
         for piece, part in zip(rows.pieces, logits.split(counts), strict=True):
             by_row[id(piece.row)].logits.append(part)
 
-    def _forward(self, ids: list[int], positions: list[int], rows: attention.Pass, index: Tensor | None) -> Tensor:
+    def forward(self, ids: list[int], positions: list[int], rows: attention.Layout, index: Tensor | None) -> Tensor:
         """The logits of the packed tokens that `index` names, `[wanted, vocabulary]`, or of all of them."""
         packed = {"input_ids": torch.tensor([ids], device=self.device)}
         packed["position_ids"] = torch.tensor([positions], device=self.device)
         if index is not None and self._keeps_logits:
             packed["logits_to_keep"] = index
-        logits: Tensor = self._model(**packed, use_cache=False, rows=rows).logits[0]
+        logits: Tensor = self.network(**packed, use_cache=False, rows=rows).logits[0]
         if index is not None and not self._keeps_logits:
             logits = logits[index]
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
@@ -212,15 +221,23 @@ class RecomputeSession(CountedSession):
 
     def __init__(self, model: PreTrainedModel, context_length: int, note: str) -> None:
         super().__init__(max_cache_tokens=None)
-        self._model = model.eval()
-        self._adapters = Adapters(model)
+        self.network = model.eval()
+        self.adapters = Adapters(model)
         self.device = model.device
         self.context_length = context_length
         self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
         self.notes = (note,)
 
     def load_adapter(self, adapter: Adapter) -> None:
-        self._adapters.load(adapter)
+        self.adapters.load(adapter)
+
+    def renew_adapter(self, place: str, changes: Mapping[str, LowRank]) -> None:
+        check_unused(place, (row.adapters for row in self._rows))
+        self.adapters.renew(place, changes)
+
+    def forget_adapter(self, place: str) -> None:
+        check_unused(place, (row.adapters for row in self._rows))
+        self.adapters.forget(place)
 
     @torch.inference_mode()
     def extend(self, tokens: Mapping[Row, Sequence[int]], wanted: Mapping[Row, int] | None = None) -> dict[Row, Tensor]:
@@ -236,8 +253,8 @@ class RecomputeSession(CountedSession):
     def _read(self, tokens: list[int], adapters: AdapterSum, wanted: int) -> Tensor:
         if not wanted:
             return torch.empty(0, self.vocabulary_size, device=self.device)
-        with self._adapters.over([(adapters, len(tokens))]):
-            out = plain_logits(self._model, tokens)[len(tokens) - wanted :]
+        with self.adapters.over([(adapters, len(tokens))]):
+            out = plain_logits(self.network, tokens)[len(tokens) - wanted :]
         return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
 
 

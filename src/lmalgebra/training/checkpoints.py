@@ -1,7 +1,7 @@
 """A training's folder: what it has reached, so that a stop loses little, and its result, which appears whole.
 
 OUTPUT-unfinished/    settings.json  checkpoint-200/  checkpoint-400/ ...  until it is done
-OUTPUT/               the classifier, by one rename
+OUTPUT/               the result, by one rename
 """
 
 from __future__ import annotations
@@ -15,11 +15,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.errors import TrainingError
+from lmalgebra.errors import LmalgebraError, TrainingError
 
 SETTINGS = "settings.json"
 STATE = "trainer_state.json"
-"""The last file of a checkpoint that Transformers writes."""
+"""The last file of a checkpoint that Transformers writes; so it is of every checkpoint."""
+
+KEPT = 2
+"""Checkpoints that are kept: should the disk fill up while one is written, there is another."""
+
+Stop = Callable[[], bool]
+"""Says after each step whether to stop there."""
+
+
+class Stopped(LmalgebraError):
+    """The training was asked to stop, and has left a checkpoint."""
+
+    @classmethod
+    def after(cls, step: int, steps: int) -> Stopped:
+        """What to say when it was."""
+        return cls(f"Stopped after step {step:,} of {steps:,}.", "The same command with --resume goes on.")
 
 
 class Workplace:
@@ -62,14 +77,38 @@ class Workplace:
 
     def last_checkpoint(self) -> Path | None:
         """The furthest checkpoint that is whole."""
-        found = [each for each in self.unfinished.glob("checkpoint-*") if each.name.rpartition("-")[2].isdecimal()]
-        for each in sorted(found, key=lambda folder: -int(folder.name.rpartition("-")[2])):
+        for each in self._checkpoints():
             try:
                 json.loads((each / STATE).read_text(encoding="utf-8"))
                 return each
             except (OSError, ValueError):
                 shutil.rmtree(each, ignore_errors=True)  # torn by a crash or a full disk
         return None
+
+    def keep(self, step: int, build: Callable[[Path], None]) -> None:
+        """Let `build` fill a checkpoint, `STATE` included, which appears whole; older ones but `KEPT` go."""
+        draft, place = self.unfinished / "checkpoint", self.unfinished / f"checkpoint-{step}"
+        with self.disk_errors():
+            shutil.rmtree(draft, ignore_errors=True)
+            try:
+                draft.mkdir()
+                build(draft)
+                shutil.rmtree(place, ignore_errors=True)
+                os.rename(draft, place)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)  # what is half written holds room that a full disk lacks
+        for each in self._checkpoints()[KEPT:]:
+            shutil.rmtree(each, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what was begun where it holds no checkpoint, so that a mended command can begin anew."""
+        if not self._checkpoints():
+            shutil.rmtree(self.unfinished, ignore_errors=True)
+
+    def _checkpoints(self) -> list[Path]:
+        """The furthest first."""
+        found = [each for each in self.unfinished.glob("checkpoint-*") if each.name.rpartition("-")[2].isdecimal()]
+        return sorted(found, key=lambda folder: -int(folder.name.rpartition("-")[2]))
 
     def finish(self, build: Callable[[Path], None]) -> None:
         """Let `build` fill the result, put it in its place, and clear up."""

@@ -7,20 +7,13 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmalgebra.errors import LmalgebraError
+from lmalgebra.training.checkpoints import Stop, Stopped
 
 Advance = Callable[[int, int, float | None], None]
 """Hears of each step: how many are done, of how many, and the loss (nats) where it was taken."""
 
-Stop = Callable[[], bool]
-"""Says after each step whether to stop there."""
-
 LOGGED = 50
 """Times in a training at which the loss is taken, which is the mean since the time before."""
-
-
-class Stopped(LmalgebraError):
-    """The training was asked to stop, and has left a checkpoint."""
 
 
 class Follower(TrainerCallback):
@@ -46,10 +39,7 @@ def refuse_if_stopped(trainer: Trainer) -> None:
     """Raise Stopped where the training has not come to its end."""
     state = trainer.state
     if state.global_step < state.max_steps:
-        raise Stopped(
-            f"Stopped after step {state.global_step:,} of {state.max_steps:,}.",
-            "The same command with --resume goes on.",
-        )
+        raise Stopped.after(state.global_step, state.max_steps)
 
 
 def losses(trainer: Trainer) -> list[dict[str, Any]]:

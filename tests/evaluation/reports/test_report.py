@@ -10,6 +10,8 @@ from lmalgebra.evaluation.reports.blocks import Code, Figure, Listing, Paragraph
 from lmalgebra.evaluation.reports.outcomes import read_outcomes
 from lmalgebra.evaluation.reports.report import report
 from lmalgebra.evaluation.reports.table import tables
+from lmalgebra.judges import ClassifierJudge
+from tiny_classifiers import bert, save_classifier
 
 
 @pytest.fixture
@@ -140,6 +142,13 @@ def test_the_same_can_be_had_again(reported, tmp_path):
     assert name == "# my-voice.toml"
     (tmp_path / "my-voice.toml").write_text(text)
     assert load_voice(tmp_path / "my-voice.toml").settings.min_p == 0.1
+
+
+def test_a_judge_in_a_folder_is_asked_for_by_its_name(reported, tmp_path):
+    judge = ClassifierJudge(str(save_classifier(tmp_path / "tiny", bert())), "LABEL_1")
+    measures = {f"toxicity by {judge.name}": {"judge": judge.about()}}
+    command, *_ = reported(voice("plain"), measures=measures)["The same again"]
+    assert "--judge './tiny#LABEL_1' --fluency none" in command.text
 
 
 def test_results_of_other_prompts_are_shown_and_not_compared(tmp_path):

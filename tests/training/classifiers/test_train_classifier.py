@@ -11,8 +11,8 @@ import lmalgebra as la
 from lmalgebra.errors import TrainingError
 from lmalgebra.judges import judge_of
 from lmalgebra.models.sequence_classifier import load_classifier
+from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.classifiers.train import train_classifier
-from lmalgebra.training.following import Stopped
 from training.classifiers.synthetic import settings
 
 pytest.importorskip("sklearn")

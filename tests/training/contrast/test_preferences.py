@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from lmalgebra.errors import MissingExtraError
+from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.contrast.groups import Group
 from lmalgebra.training.contrast.preferences import pairs
 from lmalgebra.training.contrast.train import train_contrast
-from lmalgebra.training.following import Stopped
 from training.contrast.spelled import settings
 
 

@@ -10,9 +10,9 @@ from transformers.integrations import is_tensorboard_available
 
 import lmalgebra as la
 from lmalgebra.errors import LmalgebraError, MissingExtraError, TrainingError
+from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.contrast.objective import Contrast
 from lmalgebra.training.contrast.train import train_contrast
-from lmalgebra.training.following import Stopped
 from training.contrast.spelled import settings, write_groups
 
 pytest.importorskip("peft")

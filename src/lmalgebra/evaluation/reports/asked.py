@@ -87,10 +87,11 @@ def _options(values: Mapping[str, Any]) -> list[str]:
 
 def _judges(result: Mapping[str, Any]) -> list[str]:
     found = []
-    for about in result["measures"].values():
+    for measure, about in result["measures"].items():
         judge = about.get("judge")
         if judge:
-            source, label = judge.get("source", judge["name"]), judge.get("label")
+            folder = f"./{measure.partition(' by ')[2]}"  # where one lies is not told, and changes nothing
+            source, label = judge.get("source") or judge.get("name") or folder, judge.get("label")
             found.append(f"{source}#{label}" if label else source)
     return list(dict.fromkeys(found))
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections import Counter
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lmalgebra.models.sequence_classifier import CARD
+from lmalgebra.training.card import metric_table, number, with_versions, write_both
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
-
-LIBRARIES = ("lmalgebra", "torch", "transformers")
 
 NAMES = {
     "train": "examples trained on",
@@ -35,26 +30,26 @@ def write_card(
     folder: Path, settings: ClassifierSettings, examples: Examples, found: dict[str, Any], more: dict[str, Any]
 ) -> None:
     """Write both files; `more` stands in the first as it is."""
-    card = {
-        "kind": "classifier",
-        "labels": list(examples.labels),
-        "temperature": found["temperature"],
-        "metrics": found,
-        "settings": asdict(settings) | {"output": Path(settings.output).name},
-        **more,
-        "versions": {name: version(name) for name in LIBRARIES} | {"python": platform.python_version()},
-    }
-    (folder / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_page(settings, examples, card), encoding="utf-8")
+    card = with_versions(
+        {
+            "kind": "classifier",
+            "labels": list(examples.labels),
+            "temperature": found["temperature"],
+            "metrics": found,
+            "settings": asdict(settings) | {"output": Path(settings.output).name},
+            **more,
+        }
+    )
+    write_both(folder, card, _page(settings, examples, card))
 
 
 def metric_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     """Each metric's name and value, as text; those that the data do not define are left out."""
-    return [(name, _number(found[key])) for key, name in NAMES.items() if found.get(key) is not None]
+    return [(name, number(found[key])) for key, name in NAMES.items() if found.get(key) is not None]
 
 
 def _page(settings: ClassifierSettings, examples: Examples, card: dict[str, Any]) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in metric_rows(card["metrics"]))
+    table = metric_table("on held-out examples", metric_rows(card["metrics"]))
     pairs = zip(settings.text, settings.target_fields, strict=True)
     return f"""\
 # {Path(settings.output).name}
@@ -70,9 +65,7 @@ base = la.model("smollm2-135m").term(name="base", prefix="")
 voice = la.voice(base + la.classifier("{Path(settings.output).name}", {examples.labels[-1]!r}))
 ```
 
-| on held-out examples | |
-|---|---|
-{rows}
+{table}
 
 It loads with Transformers' `AutoModelForSequenceClassification`, too; logits are then to be divided by the temperature.
 It knows what its data know, with their errors and their bias.
@@ -88,7 +81,3 @@ def _labels(examples: Examples) -> str:
         return f"the label '{examples.labels[0]}'"
     counts = Counter(examples.targets)
     return "the labels " + ", ".join(f"'{name}' ({counts[place]:,})" for place, name in enumerate(examples.labels))
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

@@ -20,7 +20,7 @@ import numpy as np
 from lmalgebra.models.loading import quiet
 from lmalgebra.models.sequence_classifier import SequenceClassifier
 from lmalgebra.models.store import Report, silent
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.checkpoints import Stop, Workplace
 from lmalgebra.training.classifiers.card import write_card
 from lmalgebra.training.classifiers.data import Examples, read_examples, split
 from lmalgebra.training.classifiers.metrics import Judgement, calibration_curve, metrics
@@ -30,7 +30,7 @@ from lmalgebra.training.classifiers.settings import ClassifierSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lmalgebra.training.following import Advance, Stop
+    from lmalgebra.training.following import Advance
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from transformers import (
 
 from lmalgebra.models.loading import choose_device
 from lmalgebra.models.sequence_classifier import read
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.checkpoints import KEPT, Stop, Workplace
 from lmalgebra.training.classifiers.data import Examples
 from lmalgebra.training.classifiers.settings import ClassifierSettings
-from lmalgebra.training.following import LOGGED, Advance, Follower, Stop, losses, refuse_if_stopped
+from lmalgebra.training.following import LOGGED, Advance, Follower, losses, refuse_if_stopped
 
 
 def fit(
@@ -57,7 +57,7 @@ def _arguments(settings: ClassifierSettings, place: Workplace) -> TrainingArgume
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         save_steps=settings.checkpoint_steps,
-        save_total_limit=2,  # should the disk fill up while one is written, there is another
+        save_total_limit=KEPT,
         logging_steps=1 / LOGGED,
         seed=settings.seed,
         data_seed=settings.seed,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmalgebra.models.loading import quiet
 from lmalgebra.models.store import Report, silent
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.checkpoints import Stop, Workplace
 from lmalgebra.training.contrast.card import write_card
 from lmalgebra.training.contrast.encoding import Drawn, Encoder, GroupSet
 from lmalgebra.training.contrast.groups import Group, read_groups, read_texts, split
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from lmalgebra.training.contrast.continuing import Continued
     from lmalgebra.training.contrast.trainer import Watcher
-    from lmalgebra.training.following import Advance, Stop
+    from lmalgebra.training.following import Advance
 
 
 @dataclass(frozen=True)

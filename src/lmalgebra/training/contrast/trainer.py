@@ -22,7 +22,7 @@ from transformers import (
 
 from lmalgebra.errors import MissingExtraError, TrainingError
 from lmalgebra.models.loading import choose_device
-from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.checkpoints import KEPT, Workplace
 from lmalgebra.training.contrast.encoding import Drawn, GroupSet
 from lmalgebra.training.contrast.measuring import HeldOut
 from lmalgebra.training.contrast.objective import Contrast, Phis, divergence, phi_of
@@ -210,7 +210,7 @@ def common_arguments(settings: ContrastSettings, place: Workplace) -> dict[str, 
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_gradient,
         "save_steps": settings.checkpoint_steps,
-        "save_total_limit": 2,  # should the disk fill up while one is written, there is another
+        "save_total_limit": KEPT,
         "logging_steps": 1 / LOGGED,
         "seed": settings.seed,
         "data_seed": settings.seed,

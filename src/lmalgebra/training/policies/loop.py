@@ -1,0 +1,203 @@
+"""Training a term of a formula by rewards, step by step.
+
+Each step: 1. completions of some prompts under the policy as it is, and under the best control; 2. their rewards;
+3. the policy's divergence and entropy on them, and whether to end here; 4. updates; 5. all of it is told and kept.
+
+All draws follow from the seed and the step, so on a CPU a training that was stopped and goes on ends with the same
+parameters, bit for bit, as one that was not. A step that ends the training early leaves the parameters of the best.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lmalgebra.errors import LmalgebraError, TrainingError
+from lmalgebra.training.checkpoints import Stop, Stopped, Workplace
+from lmalgebra.training.policies.explore import Explored, explored_of, survey
+from lmalgebra.training.policies.learning import DivergedError, GradientLearner, Learner, QuarkLearner, Work
+from lmalgebra.training.policies.limits import Limits
+from lmalgebra.training.policies.pool import Pool
+from lmalgebra.training.policies.prompts import Prompts
+from lmalgebra.training.policies.rewards import Combined, constant
+from lmalgebra.training.policies.seeds import seed_of
+from lmalgebra.training.policies.settings import AdapterSettings
+from lmalgebra.training.policies.state import Progress, copied, parameters_of, put_back, restore, save
+from lmalgebra.training.policies.validate import validate
+
+if TYPE_CHECKING:
+    from lmalgebra.training.policies.per_token import PerToken
+    from lmalgebra.training.policies.rollouts import Rollouts
+
+SAMPLES = 2
+"""Completions of each step that are told and kept."""
+
+Advance = Callable[[dict[str, Any], int], None]
+"""Hears of each step: what was measured, and how many steps there are."""
+
+
+@dataclass
+class Training:
+    """All that the steps need. `run` changes `progress`, `pool` and what `work` holds; only Quark has a pool."""
+
+    settings: AdapterSettings
+    prompts: Prompts
+    reward: Combined
+    rollouts: Rollouts
+    place: Workplace
+    work: Work
+    pool: Pool | None
+    advance: Advance
+    stop: Stop
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def learner(self) -> Learner:
+        """How it learns."""
+        return GradientLearner(self.work) if self.pool is None else QuarkLearner(self.work, self.pool)
+
+    def run(self) -> str:
+        """All steps, from the last checkpoint where there is one. Returns why it ended early, or "".
+
+        Raises Stopped when `stop` said so, and TrainingError for rewards from which nothing can be learned; what was
+        done until then is in a checkpoint.
+        """
+        checkpoint = self.place.last_checkpoint()
+        if checkpoint is not None:
+            self.progress = restore(checkpoint, self.work, self.pool)
+        else:
+            self._validate(0)
+        ended, at = self._steps(), self.progress.step
+        if ended:
+            if self.progress.best_step <= 1:
+                raise TrainingError(f"{ended} Nothing was learned before.", "Lower learning_rate, or raise beta.")
+            put_back(self.work, self.progress.best)
+            at = self.progress.best_step - 1  # whose updates made them
+        if ended or self.progress.validation[-1]["step"] < at:
+            self._validate(at)
+        return ended
+
+    def _steps(self) -> str:
+        while self.progress.step < self.settings.steps:
+            try:
+                ended = self._step(self.progress.step + 1)
+            except DivergedError as error:
+                ended = error.message
+            if ended:
+                return ended
+            self._after()
+        return ""
+
+    def _step(self, step: int) -> str:
+        """One step. Returns why to end before its updates, or ""."""
+        began, settings = time.monotonic(), self.settings
+        explored = self._explored(step)
+        if not explored.rollouts:
+            return self._without_rewards(step, explored)
+        known = survey(self.work.policy, explored.rollouts, self._control(step), settings.batch_size)
+        measured = self._measured(step, explored, known)
+        limits = Limits(settings.max_kl, settings.max_drop)
+        ended = limits.crossed([*self.progress.rewards, explored.mean], measured["kl"], self.progress.deviation)
+        if ended:
+            return f"Ended at step {step:,}. {ended}"
+        if explored.mean > self.progress.best_reward:
+            self.progress.best = copied(parameters_of(self.work))
+            self.progress.best_step, self.progress.best_reward = step, explored.mean
+        torch.manual_seed(seed_of(settings.seed, "learning", step))  # for what draws while it learns, such as dropout
+        measured = self.learner.learn(explored, known, step) | measured
+        self.work.coefficients.beta.follow(measured["kl"])
+        self.work.coefficients.gamma.follow(measured["entropy"])
+        measured["seconds"] = round(time.monotonic() - began, 3)
+        self.progress.steps.append(measured)
+        self.progress.step = step
+        return ""
+
+    def _control(self, step: int) -> str:
+        """What the term that learns reads before it speaks. Quark's pool begins with what it says under no control."""
+        return self.settings.best_control if step > 1 else ""
+
+    def _without_rewards(self, step: int, explored: Explored) -> str:
+        """A step whose completions could not be scored: nothing is learned, and the next one tries again."""
+        left_out = sum(explored.rewarded.left_out.values())
+        self.progress.steps.append({"step": step, "reward": None, "rewards": {}, "left_out": left_out, "samples": []})
+        self.progress.step = step
+        return ""
+
+    def _explored(self, step: int) -> Explored:
+        """A step's completions and rewards. What is done so far is kept should there be none."""
+        settings = self.settings
+        items = self.prompts.batch(step - 1, prompts_per_step(settings, self.prompts), settings.seed)
+        try:
+            seed = seed_of(settings.seed, "rollouts", step)
+            drawn = {"samples": settings.samples, "seed": seed, "control": self._control(step)}
+            said = self.rollouts.sample([each.prompt for each in items], **drawn)
+            explored = explored_of(said, self.reward, items, settings.samples)
+        except (LmalgebraError, KeyboardInterrupt):
+            if self.progress.step:
+                self._keep()
+            raise
+        if step == 1:
+            self._require_difference(explored)
+            self.progress.deviation = explored.deviation
+        return explored if self.pool else explored.comparable()
+
+    def _require_difference(self, explored: Explored) -> None:
+        same = constant(explored.rewarded)
+        if same:
+            raise TrainingError(same, "Choose a reward that tells completions apart, or raise samples.")
+
+    def _measured(self, step: int, explored: Explored, known: PerToken) -> dict[str, Any]:
+        coefficients = self.work.coefficients
+        return {
+            "step": step,
+            "reward": explored.mean,
+            "rewards": explored.rewarded.means(),
+            "left_out": sum(explored.rewarded.left_out.values()),
+            "kl": known.kl.mean().item(),
+            "entropy": known.entropy.mean().item(),
+            "tokens": len(known.kl) / max(1, len(explored.rollouts)),
+            "beta": coefficients.beta.value,
+            "gamma": coefficients.gamma.value,
+            "learning_rate": self.work.updates.rate,
+            "samples": explored.samples(SAMPLES),
+        }
+
+    def _after(self) -> None:
+        """What follows a step: it is told, and where it is time validated and kept."""
+        settings, progress = self.settings, self.progress
+        self.work.accelerator.log(_numbers(progress.steps[-1]), step=progress.step)
+        self.advance(progress.steps[-1], settings.steps)
+        if settings.validation_steps and progress.step % settings.validation_steps == 0:
+            self._validate(progress.step)
+        stopping = progress.step < settings.steps and self.stop()
+        if stopping or progress.step % settings.checkpoint_steps == 0:
+            self._keep()
+        if stopping:
+            raise Stopped.after(progress.step, settings.steps)
+
+    def _keep(self) -> None:
+        self.place.keep(self.progress.step, lambda folder: save(folder, self.work, self.pool, self.progress))
+
+    def _validate(self, at: int) -> None:
+        """Judge the held-out prompts under the parameters that the updates of step `at` made."""
+        is_first = not self.progress.validation
+        found = validate(self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=is_first)
+        self.progress.validation.append({"step": at} | found)
+        self.work.accelerator.log({"validation/reward": found["policy"]["reward"]}, step=self.progress.step)
+
+
+def prompts_per_step(settings: AdapterSettings, prompts: Prompts) -> int:
+    """Prompts of each step: as many as are asked for, or all there are."""
+    return min(settings.prompts_per_step, len(prompts.train.items))
+
+
+def _numbers(measured: dict[str, Any]) -> dict[str, float | str]:
+    """What a tracker is told of a step: numbers, those of components under names of their own, and the samples."""
+    found = {name: value for name, value in measured.items() if isinstance(value, int | float)}
+    parts = {f"reward/{name}": value for name, value in measured["rewards"].items()}
+    return found | parts | {"samples": json.dumps(measured["samples"], ensure_ascii=False)}
