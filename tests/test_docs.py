@@ -18,6 +18,7 @@ PAGES = (
     "remote",
     "constraints",
     "evaluation",
+    "contrastive",
     "rewards",
     "policy-adapters",
 )

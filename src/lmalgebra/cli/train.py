@@ -1,16 +1,16 @@
 """`lmalgebra train`: make what a formula's terms stand for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
+from lmalgebra.cli.console import INTERRUPTED, say
 from lmalgebra.cli.options import given, option
 from lmalgebra.cli.stopping import stop_when_asked
 from lmalgebra.cli.train_adapter import adapter
+from lmalgebra.cli.train_contrast import contrast
+from lmalgebra.cli.train_progress import progress
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifiers.train import Trained
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
 
 app.command()(adapter)
+app.command()(contrast)
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
 
@@ -160,7 +161,7 @@ def classifier(
     from lmalgebra.training.classifiers.train import train_classifier
 
     try:
-        with _progress() as advance, stop_when_asked() as stop:
+        with progress() as advance, stop_when_asked() as stop:
             trained = train_classifier(settings, resume=resume, report=say, advance=advance, stop=stop)
     except Stopped as stopped:
         say(str(stopped))
@@ -175,27 +176,3 @@ def _tell(trained: "Trained") -> None:
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
     say(f"Wrote {trained.folder}.")
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[int, int, float | None], None]]":
-    """A bar on a terminal; elsewhere a line at each tenth of the steps."""
-    if not error_console().is_terminal:
-        told = -1
-
-        def tell(step: int, steps: int, loss: float | None) -> None:
-            nonlocal told
-            tenth = 10 * step // steps
-            if tenth > told and loss is not None:
-                say(f"step {step:,} of {steps:,}, loss {loss:.4f}")
-                told = tenth
-
-        yield tell
-        return
-    with progress_bars("steps", "{task.fields[loss]}") as bar:
-        task = bar.add_task("steps", total=None, loss="")
-
-        def advance(step: int, steps: int, loss: float | None) -> None:
-            bar.update(task, completed=step, total=steps, loss="" if loss is None else f"loss {loss:.4f}")
-
-        yield advance

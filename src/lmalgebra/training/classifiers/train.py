@@ -30,7 +30,7 @@ from lmalgebra.training.classifiers.settings import ClassifierSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from lmalgebra.training.classifiers.trainer import Advance
+    from lmalgebra.training.following import Advance
 
 
 @dataclass(frozen=True)
