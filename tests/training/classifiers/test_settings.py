@@ -23,7 +23,7 @@ def test_every_setting_is_an_option_of_the_command_line():
 
     from lmalgebra.cli.train import app
 
-    options = {parameter.name for parameter in get_command(app).params}
+    options = {parameter.name for parameter in get_command(app).commands["classifier"].params}
     assert {field.name for field in fields(ClassifierSettings)} | {"config", "resume"} <= options | {"help"}
 
 
