@@ -14,6 +14,7 @@ from lmalgebra.cli import (
     chat,
     check,
     compare,
+    data,
     evaluate,
     explain,
     lm_eval,
@@ -96,6 +97,7 @@ app.command("new")(new.new)
 app.command("recipes")(recipes.list_recipes)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

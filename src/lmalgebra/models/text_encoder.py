@@ -63,3 +63,10 @@ def load_encoder(source: str, pooling: Pooling, report: Callable[[str], None] = 
         model, tokenizer = loading.load_parts(source, folder, torch.float32, place, "AutoModel")
     tokenizer.padding_side = "right"
     return TextEncoder(model, tokenizer, pooling)
+
+
+def similarities(encoder: TextEncoder, pairs: Sequence[Sequence[str]]) -> list[float]:
+    """The cosine of each pair's vectors, from -1 to 1, for an encoder that takes the mean; each text is read once."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    vectors = dict(zip(texts, encoder.vectors(texts), strict=True))
+    return [round(float(vectors[one] @ vectors[other]), 5) for one, other in pairs]

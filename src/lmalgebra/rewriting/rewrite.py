@@ -1,0 +1,204 @@
+"""Answers of any model, rewritten by a voice: what a model edited for it can mend without being the one that answers.
+
+The black-box use of Klein and Nabi, "Contrastive Perplexity for Controlled Generation" (ACL 2025, arXiv 2401.08491): a
+detoxified model paraphrases what another one has said. A judge may choose which answers are rewritten, and an answer
+stays as it is where a rewrite says something else or is no better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from lmalgebra.decoding.context import conversation
+from lmalgebra.errors import EvaluationError
+from lmalgebra.judges import Judge
+from lmalgebra.judges.template import Template
+from lmalgebra.models.text_encoder import TextEncoder, similarities
+from lmalgebra.prompt_sets import text_of
+from lmalgebra.rewriting.cleaning import REFUSALS, cleaned, refusal_in
+from lmalgebra.rewriting.scoring import scores_of
+from lmalgebra.rewriting.writers import Answer, Asked, Writer
+
+TEMPLATE = "Say this in other words. Answer with one text that means the same, and nothing else.\n\n{{ text }}"
+"""What a voice is asked by default: to paraphrase. How it should speak is the voice's own affair."""
+
+BLOCK = 16
+"""Answers that are rewritten together."""
+
+
+@dataclass(frozen=True)
+class RewriteSettings:
+    """Which answers are rewritten, and which rewrites are taken. Raises EvaluationError for what is out of range.
+
+    `template` is Jinja over `text`, `prompt` and the answer's other fields. With a judge, answers that it scores below
+    `above` stay as they are. A rewrite is taken if its similarity to the answer is at least `similarity` (a cosine), if
+    it holds none of the phrases in `refusals`, and, with `better`, if the judge scores it lower than the answer.
+    """
+
+    template: str = TEMPLATE
+    above: float = 0.0
+    similarity: float | None = None
+    better: bool = False
+    refusals: tuple[str, ...] = REFUSALS
+
+    def __post_init__(self) -> None:
+        for name, least in (("above", 0.0), ("similarity", -1.0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= 1:
+                raise EvaluationError(f"{name} = {value} is out of range.", f"Give a number from {least:g} to 1.")
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """An answer `before` and `after`, and why it stays as it was (`kept`), or nothing where it is rewritten.
+
+    Scores are the judge's, `similarity` that of the rewrite which is taken, or else of the best that was not; None
+    where nothing measured them. `fields` are what else is known of the answer.
+    """
+
+    before: str
+    after: str
+    kept: str = ""
+    score_before: float | None = None
+    score_after: float | None = None
+    similarity: float | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A rewrite, what is measured of it, and why it is not taken."""
+
+    text: str
+    reason: str = ""
+    score: float | None = None
+    similarity: float | None = None
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """The least is the best: one that is taken, by its score, then by its similarity."""
+        return bool(self.reason), self.score or 0.0, -(self.similarity or 0.0)
+
+
+class Rewriter:
+    """Rewrites answers by a `writer`; each gets as many tries as the writer's settings have samples.
+
+    `judge` and `load_encoder`, which gives the encoder of meaning, are needed by what `settings` ask for. Raises
+    EvaluationError for a template that is none, or a setting without its judge or encoder.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        settings: RewriteSettings,
+        judge: Judge | None = None,
+        load_encoder: Callable[[], TextEncoder] | None = None,
+    ) -> None:
+        self.writer, self.settings, self.judge, self._load = writer, settings, judge, load_encoder
+        self._template = Template(settings.template)
+        if "text" not in self._template.names:
+            raise EvaluationError("The template does not name 'text'.", "Write {{ text }} where the answer stands.")
+        if judge is None and (settings.above or settings.better):
+            what = "above" if settings.above else "better"
+            raise EvaluationError(f"'{what}' needs a judge.", "Add --judge, such as profanity.")
+        if settings.similarity is not None and load_encoder is None:
+            raise EvaluationError("'similarity' needs an encoder of meaning.", "Add --embedder.")
+
+    def __call__(
+        self, answers: Iterable[str | Mapping[str, Any]], text_field: str = "text", start: int = 0
+    ) -> Iterator[Rewritten]:
+        """Each answer in order, as soon as its block is done: a text, or an object with one in `text_field`.
+
+        Answer i is drawn by the writer's seed + (`start` + i) x samples. Raises EvaluationError for what is no answer.
+        """
+        numbered = enumerate((_fields(each, text_field) for each in answers), start)
+        while block := list(islice(numbered, BLOCK)):
+            yield from self._rewritten(block)
+
+    @cached_property
+    def _encoder(self) -> TextEncoder | None:
+        return None if self._load is None else self._load()
+
+    def _rewritten(self, block: Sequence[tuple[int, Mapping[str, Any]]]) -> list[Rewritten]:
+        scores = self._scores([(_prompt(fields), fields["text"]) for _, fields in block])
+        asked = [self._asked(number, fields, score) for (number, fields), score in zip(block, scores, strict=True)]
+        tries = self._tries([fields for _, fields in block], scores, self.writer.write(asked))
+        return [_chosen(fields, score, mine) for (_, fields), score, mine in zip(block, scores, tries, strict=True)]
+
+    def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
+        """None where there is no judge, or none that can judge that text."""
+        if self.judge is None:
+            return [None] * len(pairs)
+        return [score if isinstance(score, float | int) else None for score in scores_of(self.judge, pairs)]
+
+    def _asked(self, number: int, fields: Mapping[str, Any], score: float | None) -> Asked:
+        """What the writer is asked of an answer; nothing of an empty one, or one that the judge finds well."""
+        samples = self.writer.settings.samples
+        messages = conversation(self._template.fill(fields))
+        is_due = fields["text"].strip() and not (score is not None and score < self.settings.above)
+        return Asked(messages, samples if is_due else 0, self.writer.settings.seed + number * samples)
+
+    def _tries(
+        self, fields: Sequence[Mapping[str, Any]], scores: Sequence[float | None], said: Sequence[Sequence[Answer]]
+    ) -> list[list[_Try]]:
+        """What came of each answer's tries; they are judged and compared together."""
+        plain = [[self._plain(answer) for answer in answers] for answers in said]
+        whole = [(place, each) for place, tries in enumerate(plain) for each in tries if not each.reason]
+        judged = self._scores([(_prompt(fields[place]), each.text) for place, each in whole])
+        pairs = [(fields[place]["text"], each.text) for place, each in whole]
+        alike: Sequence[float | None] = [None] * len(pairs)
+        if self._encoder is not None and pairs:
+            alike = similarities(self._encoder, pairs)
+        measured = iter(
+            self._measured(each.text, scores[place], score, near)
+            for (place, each), score, near in zip(whole, judged, alike, strict=True)
+        )
+        return [[each if each.reason else next(measured) for each in tries] for tries in plain]
+
+    def _plain(self, answer: Answer) -> _Try:
+        text = cleaned(answer.text, one_line=False)
+        if answer.trouble or not text:
+            return _Try("", answer.trouble or "The voice said nothing.")
+        phrase = refusal_in(text, self.settings.refusals)
+        return _Try(text, f"The voice declined: '{phrase}'." if phrase else "")
+
+    def _measured(self, text: str, before: float | None, score: float | None, near: float | None) -> _Try:
+        wanted, reason = self.settings.similarity, ""
+        if wanted is not None and near is not None and near < wanted:
+            reason = f"The rewrite's similarity {near:.3f} is below {wanted:g}."
+        elif self.settings.better and (before is None or score is None):
+            reason = "The judge gives no score."
+        elif self.settings.better and before is not None and score is not None and score >= before:
+            reason = f"The judge scores the rewrite {score:.3f}, no lower than the answer."
+        return _Try(text, reason, score, near)
+
+
+def _chosen(fields: Mapping[str, Any], score: float | None, tries: Sequence[_Try]) -> Rewritten:
+    """The best of the tries, or the answer as it was."""
+    before = fields["text"]
+    if not tries:
+        why = "The judge finds nothing to mend." if before.strip() else "The answer is empty."
+        return Rewritten(before, before, why, score, score, fields=fields)
+    best = min(tries, key=lambda each: each.rank)
+    after = before if best.reason else best.text
+    return Rewritten(before, after, best.reason, score, best.score, best.similarity, fields)
+
+
+def _fields(answer: str | Mapping[str, Any], name: str) -> dict[str, Any]:
+    """An answer's fields, with its text as `text`. Raises EvaluationError."""
+    fields = {name: answer} if isinstance(answer, str) else dict(answer)
+    if not isinstance(fields.get(name), str):
+        raise EvaluationError(
+            f"There is no text in the field '{name}' of an answer.",
+            f"Its fields are: {', '.join(fields) or 'none'}. Name the one that holds the answer.",
+        )
+    return {"prompt": "", **fields, "text": fields[name]}
+
+
+def _prompt(fields: Mapping[str, Any]) -> str:
+    """What the answer follows, as plain text."""
+    return text_of(fields["prompt"]) if fields["prompt"] else ""
