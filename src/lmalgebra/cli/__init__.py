@@ -22,6 +22,7 @@ from lmalgebra.cli import (
     new,
     recipes,
     report,
+    rewrite,
     run,
     train,
     tune,
@@ -85,6 +86,7 @@ def _lmalgebra(
 
 app.command("run")(run.run)
 app.command("chat")(chat.chat)
+app.command("rewrite")(rewrite.rewrite)
 app.command("explain")(explain.explain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

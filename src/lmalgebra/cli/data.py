@@ -118,7 +118,7 @@ def paraphrase(
         option(_WRITER, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS"),
     ] = None,
     temperature: Annotated[
-        float | None, option(_WRITER, "--temperature", text="Of sampling. Default: 0.7.", metavar="NUMBER")
+        float | None, option(_WRITER, "--temperature", text="Of sampling. Default: 0.6.", metavar="NUMBER")
     ] = None,
     top_p: Annotated[
         float | None, option(_WRITER, "--top-p", text="Of sampling. Default: 0.95.", metavar="PROBABILITY")
@@ -190,10 +190,10 @@ def paraphrase(
     ] = None,
     shortest: Annotated[
         float | None,
-        option(_FILTERS, "--shortest", text="Least words, over the sentence's. Default: 0.5.", metavar="RATIO"),
+        option(_FILTERS, "--shortest", text="Least words, over the sentence's. Default: 0.4.", metavar="RATIO"),
     ] = None,
     longest: Annotated[
-        float | None, option(_FILTERS, "--longest", text="Most words likewise. Default: 2.", metavar="RATIO")
+        float | None, option(_FILTERS, "--longest", text="Most words likewise. Default: 2.5.", metavar="RATIO")
     ] = None,
     fluency: Annotated[
         str | None,
@@ -209,7 +209,7 @@ def paraphrase(
         option(
             _FILTERS,
             "--likelihood-gap",
-            text="Most difference of mean token losses from the sentence's. Default: 2.",
+            text="Most difference of mean token losses from the sentence's. Default: 4.",
             metavar="NATS",
         ),
     ] = None,

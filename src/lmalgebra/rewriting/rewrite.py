@@ -26,6 +26,9 @@ from lmalgebra.rewriting.writers import Answer, Asked, Writer
 TEMPLATE = "Say this in other words. Answer with one text that means the same, and nothing else.\n\n{{ text }}"
 """What a voice is asked by default: to paraphrase. How it should speak is the voice's own affair."""
 
+DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
+"""The encoder of meaning, where one is needed and none is named."""
+
 BLOCK = 16
 """Answers that are rewritten together."""
 
@@ -67,6 +70,25 @@ class Rewritten:
     score_after: float | None = None
     similarity: float | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def line(self, text_field: str = "text") -> dict[str, Any]:
+        """It as a line of JSON: the answer's own fields with the rewrite in its place, and what else is said here."""
+        measured = {name: getattr(self, name) for name in ("score_before", "score_after", "similarity")}
+        told = {"before": self.before, "after": self.after, "kept": self.kept, **measured}
+        return {**self.fields, text_field: self.after, **told}
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An answer to rewrite, and the object it stands in."""
+
+    text: str
+    fields: Mapping[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        """What it answers, as plain text."""
+        return text_of(self.fields["prompt"]) if self.fields.get("prompt") else ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +137,7 @@ class Rewriter:
 
         Answer i is drawn by the writer's seed + (`start` + i) x samples. Raises EvaluationError for what is no answer.
         """
-        numbered = enumerate((_fields(each, text_field) for each in answers), start)
+        numbered = enumerate((_given(each, text_field) for each in answers), start)
         while block := list(islice(numbered, BLOCK)):
             yield from self._rewritten(block)
 
@@ -123,11 +145,12 @@ class Rewriter:
     def _encoder(self) -> TextEncoder | None:
         return None if self._load is None else self._load()
 
-    def _rewritten(self, block: Sequence[tuple[int, Mapping[str, Any]]]) -> list[Rewritten]:
-        scores = self._scores([(_prompt(fields), fields["text"]) for _, fields in block])
-        asked = [self._asked(number, fields, score) for (number, fields), score in zip(block, scores, strict=True)]
-        tries = self._tries([fields for _, fields in block], scores, self.writer.write(asked))
-        return [_chosen(fields, score, mine) for (_, fields), score, mine in zip(block, scores, tries, strict=True)]
+    def _rewritten(self, block: Sequence[tuple[int, _Given]]) -> list[Rewritten]:
+        given = [each for _, each in block]
+        scores = self._scores([(each.prompt, each.text) for each in given])
+        asked = [self._asked(number, each, score) for (number, each), score in zip(block, scores, strict=True)]
+        tries = self._tries(given, scores, self.writer.write(asked))
+        return [_chosen(each, score, mine) for each, score, mine in zip(given, scores, tries, strict=True)]
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
         """None where there is no judge, or none that can judge that text."""
@@ -135,27 +158,27 @@ class Rewriter:
             return [None] * len(pairs)
         return [score if isinstance(score, float | int) else None for score in scores_of(self.judge, pairs)]
 
-    def _asked(self, number: int, fields: Mapping[str, Any], score: float | None) -> Asked:
+    def _asked(self, number: int, given: _Given, score: float | None) -> Asked:
         """What the writer is asked of an answer; nothing of an empty one, or one that the judge finds well."""
         samples = self.writer.settings.samples
-        messages = conversation(self._template.fill(fields))
-        is_due = fields["text"].strip() and not (score is not None and score < self.settings.above)
+        messages = conversation(self._template.fill({**given.fields, "text": given.text, "prompt": given.prompt}))
+        is_due = given.text.strip() and not (score is not None and score < self.settings.above)
         return Asked(messages, samples if is_due else 0, self.writer.settings.seed + number * samples)
 
     def _tries(
-        self, fields: Sequence[Mapping[str, Any]], scores: Sequence[float | None], said: Sequence[Sequence[Answer]]
+        self, given: Sequence[_Given], scores: Sequence[float | None], said: Sequence[Sequence[Answer]]
     ) -> list[list[_Try]]:
         """What came of each answer's tries; they are judged and compared together."""
         plain = [[self._plain(answer) for answer in answers] for answers in said]
-        whole = [(place, each) for place, tries in enumerate(plain) for each in tries if not each.reason]
-        judged = self._scores([(_prompt(fields[place]), each.text) for place, each in whole])
-        pairs = [(fields[place]["text"], each.text) for place, each in whole]
+        whole = [(place, each.text) for place, tries in enumerate(plain) for each in tries if not each.reason]
+        judged = self._scores([(given[place].prompt, text) for place, text in whole])
+        pairs = [(given[place].text, text) for place, text in whole]
         alike: Sequence[float | None] = [None] * len(pairs)
-        if self._encoder is not None and pairs:
+        if pairs and self._encoder is not None:
             alike = similarities(self._encoder, pairs)
         measured = iter(
-            self._measured(each.text, scores[place], score, near)
-            for (place, each), score, near in zip(whole, judged, alike, strict=True)
+            self._measured(text, scores[place], score, near)
+            for (place, text), score, near in zip(whole, judged, alike, strict=True)
         )
         return [[each if each.reason else next(measured) for each in tries] for tries in plain]
 
@@ -177,28 +200,23 @@ class Rewriter:
         return _Try(text, reason, score, near)
 
 
-def _chosen(fields: Mapping[str, Any], score: float | None, tries: Sequence[_Try]) -> Rewritten:
+def _chosen(given: _Given, score: float | None, tries: Sequence[_Try]) -> Rewritten:
     """The best of the tries, or the answer as it was."""
-    before = fields["text"]
     if not tries:
-        why = "The judge finds nothing to mend." if before.strip() else "The answer is empty."
-        return Rewritten(before, before, why, score, score, fields=fields)
+        why = "The judge finds nothing to mend." if given.text.strip() else "The answer is empty."
+        return Rewritten(given.text, given.text, why, score, score, fields=given.fields)
     best = min(tries, key=lambda each: each.rank)
-    after = before if best.reason else best.text
-    return Rewritten(before, after, best.reason, score, best.score, best.similarity, fields)
+    after = given.text if best.reason else best.text
+    return Rewritten(given.text, after, best.reason, score, best.score, best.similarity, given.fields)
 
 
-def _fields(answer: str | Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An answer's fields, with its text as `text`. Raises EvaluationError."""
+def _given(answer: str | Mapping[str, Any], name: str) -> _Given:
+    """An answer and its fields. Raises EvaluationError."""
     fields = {name: answer} if isinstance(answer, str) else dict(answer)
-    if not isinstance(fields.get(name), str):
+    text = fields.get(name)
+    if not isinstance(text, str):
         raise EvaluationError(
             f"There is no text in the field '{name}' of an answer.",
             f"Its fields are: {', '.join(fields) or 'none'}. Name the one that holds the answer.",
         )
-    return {"prompt": "", **fields, "text": fields[name]}
-
-
-def _prompt(fields: Mapping[str, Any]) -> str:
-    """What the answer follows, as plain text."""
-    return text_of(fields["prompt"]) if fields["prompt"] else ""
+    return _Given(text, fields)

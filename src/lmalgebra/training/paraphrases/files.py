@@ -119,7 +119,10 @@ class ParaphraseFiles:
         self.counts = Counts()
         try:
             self._take_over()
-        except (KeyError, TypeError):
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, KeyError | TypeError):
+                raise
             raise TrainingError(
                 f"{self.groups.path} or {self.rejected.path} holds other lines than those of paraphrases.",
                 "Name another output.",

@@ -76,7 +76,7 @@ class ParaphraseSettings:
     positive_examples: Mapping[str, str] = dataclasses.field(default_factory=dict)
     negative_examples: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_new_tokens: int = 64
-    temperature: float = 0.7
+    temperature: float = 0.6
     top_p: float = 0.95
     stop: tuple[str, ...] = ()
     seed: int = 0
@@ -95,10 +95,10 @@ class ParaphraseSettings:
     above: float = 0.5
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
     similarity: float = 0.5
-    shortest: float = 0.5
-    longest: float = 2.0
+    shortest: float = 0.4
+    longest: float = 2.5
     fluency: str = "smollm2-135m"
-    likelihood_gap: float = 2.0
+    likelihood_gap: float = 4.0
     refusals: tuple[str, ...] = REFUSALS
 
     def __post_init__(self) -> None:
