@@ -19,6 +19,7 @@ PAGES = (
     "constraints",
     "evaluation",
     "rewards",
+    "paraphrases",
 )
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")

@@ -28,13 +28,15 @@ class TextEncoder:
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """Of each text, float32 `[texts, size]`; of length 1 where the mean is taken."""
+        if not texts:
+            return torch.empty(0, 0)
         tokens = self._tokenizer(list(texts), truncation=True, max_length=self._longest, split_special_tokens=True)
-        rows = [ids or [self._padding] for ids in tokens["input_ids"]] if texts else []
+        rows = [ids or [self._padding] for ids in tokens["input_ids"]]
         found = [torch.empty(0)] * len(rows)
         for batch in batches([len(each) for each in rows]):
             for place, vector in zip(batch, self._pass([rows[place] for place in batch]), strict=True):
                 found[place] = vector
-        return torch.stack(found) if found else torch.empty(0, 0)
+        return torch.stack(found)
 
     def _pass(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """One vector for each row of tokens, longest first."""

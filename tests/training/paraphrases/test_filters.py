@@ -87,6 +87,15 @@ def test_all_together_in_their_order(tmp_path):
     assert plain("one two three ten") in known
 
 
+def test_nothing_is_measured_where_nothing_is_left(tmp_path):
+    def judged(texts):
+        raise AssertionError("It was asked.")
+
+    filters = Filters(settings(tmp_path), FunctionJudge("never", judged, "1"), CountedWords())
+    assert filters([candidate("")], [set()])[0].reason == Reason("empty")
+    assert filters([], []) == []
+
+
 def test_a_repeated_text_is_a_duplicate_even_where_the_first_was_rejected(tmp_path):
     seen = set()
     verdicts = Filters(settings(tmp_path))([candidate("one"), candidate("One!")], [seen, seen])

@@ -90,6 +90,8 @@ class Filters:
         verdicts = [Verdict(self._at_once(candidate, known)) for candidate, known in zip(candidates, seen, strict=True)]
         for name, measure, judged in self._measures():
             left = [place for place, verdict in enumerate(verdicts) if verdict.reason is None]
+            if not left:
+                break
             values = measure([candidates[place] for place in left])
             for place, value in zip(left, values, strict=True):
                 verdicts[place] = _after(verdicts[place], name, value, partial(judged, candidates[place]))
