@@ -10,6 +10,7 @@ import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given, option
+from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
     from lmalgebra.training.paraphrases.files import Counts
@@ -267,12 +268,21 @@ def _write(settings: "ParaphraseSettings", resume: bool) -> None:
     from lmalgebra.training.paraphrases.card import summary_rows
     from lmalgebra.training.paraphrases.write import write_paraphrases
 
-    opened = partial(voice, models=model_registry())
+    opened, began = partial(voice, models=model_registry()), False
     try:
-        with _progress() as advance:
+        with _progress() as show:
+
+            def advance(progress: "Progress") -> None:
+                nonlocal began
+                began = True
+                show(progress)
+
             result = write_paraphrases(settings, opened, resume=resume, report=say, advance=advance)
-    except KeyboardInterrupt:
-        say("Stopped; what is done is kept. The same command with --resume goes on.")
+    except (KeyboardInterrupt, LmalgebraError) as stop:
+        if isinstance(stop, KeyboardInterrupt) or began:
+            say("Stopped; what is done is kept. The same command with --resume goes on.")
+        if isinstance(stop, LmalgebraError):
+            raise
         raise typer.Exit(INTERRUPTED) from None
     rows = [("", *SIDES), *summary_rows(result.counts)]
     width = max(len(name) for name, *_ in rows)

@@ -194,6 +194,16 @@ def test_nothing_goes_on_with_other_settings_or_over_other_files(tmp_path, toy):
         write_paraphrases(toy(output=str(tmp_path / "other.jsonl")), la.voice, resume=True)
 
 
+def test_more_sentences_may_be_drawn_later(tmp_path, toy):
+    write_paraphrases(toy(count=2), la.voice)
+    few = outcome(tmp_path)
+    told = []
+    write_paraphrases(toy(count=4), la.voice, resume=True, report=told.append)
+    assert told == ["2 sentences to paraphrase, 2 are done."]
+    assert all(content.startswith(few[name]) for name, content in outcome(tmp_path).items())
+    assert json.loads((tmp_path / "out.card.json").read_text())["settings"]["count"] == 4
+
+
 def test_parquet_has_the_same_groups(tmp_path, toy):
     parquet = pytest.importorskip("pyarrow.parquet")
     result = write_paraphrases(toy(output=str(tmp_path / "out.parquet")), la.voice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Card:
     ) -> None:
         self._settings = settings
         self._asked = {
-            "settings": settings.deciding,
+            "settings": asdict(settings) | {"output": Path(settings.output).name},
             "corpus_revision": revision,
             "writers": writers,
             "filters": filters,
@@ -40,7 +41,7 @@ class Card:
             known = json.loads(self._path("json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return  # nothing to compare with: the groups alone were kept
-        wanted = json.loads(json.dumps(self._asked))
+        wanted = json.loads(json.dumps(self._asked | {"settings": self._settings.deciding}))
         for part in wanted:
             if isinstance(wanted[part], dict) and isinstance(known.get(part), dict):
                 self._compare(known[part], wanted[part])

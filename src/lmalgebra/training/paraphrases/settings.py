@@ -25,8 +25,8 @@ WANTED, UNWANTED = "wanted", "unwanted"
 
 LINES, PARQUET = ".jsonl", ".parquet"
 
-RUNNING = ("output", "patience", "block")
-"""Settings that do not decide which paraphrases come of a sentence."""
+RUNNING = ("output", "count", "patience", "block")
+"""Settings that do not decide what comes of a sentence. A larger draw by the same number holds the smaller one."""
 
 
 @dataclasses.dataclass(frozen=True)
