@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from chat_server import chatting
 from cli.conftest import samples
 
 pytest.importorskip("profanity_check")
@@ -48,12 +49,21 @@ def test_standard_input_is_read(lm, asked):
     assert [line["before"] for line in samples(done.stdout)] == ["One.", "Two."]
 
 
+def test_a_language_model_is_asked_its_own_question(lm, asked):
+    with chatting(lambda text: (200, "4" if "fool" in text else "1")) as chat:
+        judge = ("--judge", f"{chat.address}#m", "--judge-template", "How {{ text }}?", "--judge-scale", 5)
+        done = lm(*asked, "fool", "friend", *judge, "--above", 0.5)
+    assert [line["score_before"] for line in samples(done.stdout)] == [0.8, 0.2]
+    assert chat.asked[0]["messages"][0]["content"].startswith("How f")
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
         ((), "There is no answer to rewrite. Give texts, or --input FILE.jsonl."),
         (("a", "--input", "-"), "Both texts and --input were given."),
         (("a", "--better"), "'better' needs a judge."),
+        (("a", "--judge-scale", "5"), "There is no judge to be asked."),
         (("a", "--resume"), "--resume needs a file to go on with."),
         (("--input", "none.jsonl"), "There is no file of answers 'none.jsonl'."),
         (("--input", "bad.jsonl"), "bad.jsonl, line 1: this is neither a text nor an object."),

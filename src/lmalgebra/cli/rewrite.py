@@ -15,11 +15,12 @@ from lmalgebra.cli.options import given, option
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import progress_bar
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards
-from lmalgebra.errors import LmalgebraError, PromptError
+from lmalgebra.errors import EvaluationError, LmalgebraError, PromptError
 from lmalgebra.json_lines import LinesFile, file_lines, parsed
 
 if TYPE_CHECKING:
     from lmalgebra.decoding import ComposedVoice
+    from lmalgebra.judges import Judge
     from lmalgebra.rewriting.rewrite import Rewriter, RewriteSettings
 
 _WHAT, _WHICH, _OUT = "Answers", "Which are rewritten", "Output"
@@ -50,6 +51,17 @@ def rewrite(
     judge: Annotated[
         str | None,
         option(_WHICH, "--judge", text="Scores what is unwanted, written as for evaluate.", metavar="JUDGE"),
+    ] = None,
+    judge_template: Annotated[
+        str | None,
+        option(_WHICH, "--judge-template", text="What a language model is asked as judge.", metavar="TEXT"),
+    ] = None,
+    judge_scale: Annotated[
+        float | None, option(_WHICH, "--judge-scale", text="The most it may answer. Default: 10.", metavar="NUMBER")
+    ] = None,
+    judge_key_env: Annotated[
+        str | None,
+        option(_WHICH, "--judge-key-env", text="Environment variable with its server's key.", metavar="NAME"),
     ] = None,
     above: Annotated[
         float | None,
@@ -106,24 +118,39 @@ def rewrite(
     asked = given(template=template, above=above, better=better, similarity=similarity)
     sampling = given(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, samples=samples)
     composed = open_voice(chosen, model_registry(), batch)
-    rewriter = _rewriter(composed, sampling, RewriteSettings(**asked), judge, embedder)
+    question = given(template=judge_template, scale=judge_scale, key_env=judge_key_env)
+    rewriter = _rewriter(composed, sampling, RewriteSettings(**asked), _judge(judge, question), embedder)
     file = None if output is None else LinesFile(output, "rewritten answers", resume, LmalgebraError)
     try:
-        _write(rewriter, answers, field, file)
-    except KeyboardInterrupt:
+        count = _write(rewriter, answers, field, file)
+    except (KeyboardInterrupt, LmalgebraError) as stop:
         say("Stopped." if file is None else f"Stopped; {file.path} keeps what is done. --resume goes on.")
+        if isinstance(stop, LmalgebraError):
+            raise
         raise typer.Exit(INTERRUPTED) from None
     finally:
         if file is not None:
             file.close()
+    if not count:
+        raise PromptError("There is no answer to rewrite.", _HINT)
     say_afterwards(composed)
+
+
+def _judge(written: str | None, question: Mapping[str, Any]) -> "Judge | None":
+    if written is None:
+        if question:
+            raise EvaluationError("There is no judge to be asked.", "Add --judge http://HOST/v1#MODEL.")
+        return None
+    from lmalgebra.judges import Question, judge_of
+
+    return judge_of(written, Question(**question))
 
 
 def _rewriter(
     composed: "ComposedVoice",
     sampling: Mapping[str, Any],
     settings: "RewriteSettings",
-    judge: str | None,
+    judge: "Judge | None",
     embedder: str | None,
 ) -> "Rewriter":
     from lmalgebra.api import rewriter_of
@@ -131,8 +158,8 @@ def _rewriter(
     return rewriter_of(composed, settings, judge=judge, embedder=embedder, report=say, **sampling)
 
 
-def _write(rewriter: "Rewriter", answers: Iterable[Any], field: str, file: LinesFile | None) -> None:
-    """Rewrite what is not in the file yet, line by line."""
+def _write(rewriter: "Rewriter", answers: Iterable[Any], field: str, file: LinesFile | None) -> int:
+    """Rewrite what is not in the file yet, line by line; how many answers there are in all."""
     answers = iter(answers)
     known = 0 if file is None else _known(file, answers, field)
     count = changed = 0
@@ -145,9 +172,9 @@ def _write(rewriter: "Rewriter", answers: Iterable[Any], field: str, file: Lines
                 file.add([line])
             count, changed = count + 1, changed + (not each.kept)
             advance()
-    if not known + count:
-        raise PromptError("There is no answer to rewrite.", _HINT)
-    say(f"Rewrote {changed:,} of {count:,} answers{f'; {known:,} were done' if known else ''}.")
+    if known + count:
+        say(f"Rewrote {changed:,} of {count:,} answers{f'; {known:,} were done' if known else ''}.")
+    return known + count
 
 
 def _known(file: LinesFile, answers: Iterator[Any], field: str) -> int:
