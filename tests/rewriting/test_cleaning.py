@@ -46,6 +46,8 @@ def test_all_lines_of_a_longer_answer_stay():
 
 
 def test_a_refusal_is_found_in_any_case_and_spelling():
-    assert refusal_in("I\u2019m sorry, but I can't do that.") == "i'm sorry, but"
+    assert refusal_in("I\u2019m sorry, but I can't do that.") == "sorry, but i can"
+    assert refusal_in("I cannot rewrite insults.") == "i cannot rewrite"
+    assert refusal_in("I cannot believe it, sorry, but you are wrong.") == ""
     assert refusal_in("He said that he is sorry.") == ""
     assert refusal_in("No way.", ("No WAY",)) == "No WAY"

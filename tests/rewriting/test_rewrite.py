@@ -86,6 +86,11 @@ def test_a_server_that_is_away_is_an_error(monkeypatch):
         gone.write([Asked(conversation("a"))])
 
 
+def test_an_address_without_a_chat_is_an_error():
+    with chatting(said) as chat, pytest.raises(ModelError, match="Check the address, which mostly ends in /v1"):
+        writer(chat.address.removesuffix("/v1")).write([Asked(conversation("a"))])
+
+
 def rewritten(answers, judge=RUDE, load=None, samples=1, **settings):
     with chatting(said) as chat:
         settings = RewriteSettings(**{"template": "{{ text }}"} | settings)
@@ -110,7 +115,7 @@ def test_a_judge_chooses_what_is_rewritten():
 @pytest.mark.parametrize(
     ("answer", "settings", "kept"),
     [
-        ("decline damn it", {}, "The voice declined: 'i'm sorry, but'."),
+        ("decline damn it", {}, "The voice declined: 'sorry, but i can'."),
         ("empty", {}, "The voice said nothing."),
         (" ", {}, "The answer is empty."),
         ("a cat", {"better": True}, "The judge scores the rewrite 0.000, no lower than the answer."),

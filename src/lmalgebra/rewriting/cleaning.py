@@ -5,29 +5,38 @@ from collections.abc import Sequence
 
 from lmalgebra.judges.asked import THOUGHT
 
+_DECLINED = (
+    "assist",
+    "help with",
+    "fulfil",
+    "provide",
+    "create",
+    "generate",
+    "rewrite",
+    "paraphrase",
+    "comply",
+    "say that",
+)
+
 REFUSALS = (
-    "i'm sorry, but",
-    "i am sorry, but",
-    "i apologize",
-    "i cannot",
-    "i can't assist",
-    "i can't help",
-    "i can't fulfil",
-    "i can't provide",
+    "sorry, but i can",
+    "sorry, i can",
+    "sorry, but i'm not able",
+    "sorry, but i am not able",
+    *(f"i {no} {what}" for no in ("cannot", "can't", "can not", "won't", "will not") for what in _DECLINED),
     "i'm unable to",
     "i am unable to",
     "i'm not able to",
-    "i won't be able to",
-    "i will not",
     "as an ai",
     "as a language model",
     "i'm an ai",
     "i'm a chatbot",
-    "it is not appropriate",
-    "it's not appropriate",
-    "against my guidelines",
+    "i'm designed to",
+    "is not appropriate",
+    "isn't appropriate",
+    "my guidelines",
 )
-"""Phrases with which models decline, in small letters."""
+"""Phrases with which models decline, in small letters; of people's sentences they hold few."""
 
 _WORDS = r"rewritten|rewrite|paraphrased|paraphrase|rephrased|revised|version|answer|output|sentence|text"
 _LEAD = re.compile(

@@ -10,6 +10,7 @@ from typing import Any
 from lmalgebra.algebra import GenerationSettings
 from lmalgebra.decoding import ComposedVoice, Refusal, Request, Sample
 from lmalgebra.decoding.context import Conversation
+from lmalgebra.errors import ModelError
 from lmalgebra.judges.asked import OF_THE_TEXT, content
 from lmalgebra.models.connection import Connection, RefusedError
 from lmalgebra.models.identity import identity_of
@@ -104,6 +105,8 @@ class ChatWriter(Writer):
         try:
             found = self._connection.post("/chat/completions", [self._body(*each) for each in questions])
         except RefusedError as error:
+            if error.status in (404, 405):  # of another protocol's servers, or of a model that is not there
+                raise ModelError(error.message, "Check the address, which mostly ends in /v1, and served.") from None
             if error.status not in OF_THE_TEXT:
                 raise
             if len(questions) == 1:

@@ -36,6 +36,7 @@ def test_what_can_be_seen_of_the_text_alone():
     assert empty(candidate("a")) is None
     assert refusal(candidate("As an AI I am kind."), ("as an ai",)) == Reason("refusal", "as an ai")
     assert refusal(candidate("As an AI I am kind."), ()) is None
+    assert refusal(candidate("I, as an AI, am kind.", source="As an AI I am nice."), ("as an ai",)) is None
 
 
 def test_copies_are_told_by_letters_and_digits():
@@ -68,7 +69,7 @@ def test_all_together_in_their_order(tmp_path):
     filters = Filters(settings(tmp_path, similarity=0.6), bad, CountedWords())
     texts = [
         "",
-        "i cannot",
+        "as an ai",
         "one two three four",
         "one",
         "one two three bad",

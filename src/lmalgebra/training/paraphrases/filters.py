@@ -34,7 +34,8 @@ def empty(candidate: Candidate) -> Reason | None:
 
 
 def refusal(candidate: Candidate, phrases: Sequence[str]) -> Reason | None:
-    phrase = refusal_in(candidate.text, phrases)
+    """A phrase that the source has, too, declines nothing."""
+    phrase = refusal_in(candidate.text, [each for each in phrases if not refusal_in(candidate.source, [each])])
     return Reason("refusal", phrase) if phrase else None
 
 
