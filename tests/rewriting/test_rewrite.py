@@ -9,7 +9,7 @@ from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError, ModelError
 from lmalgebra.judges import FunctionJudge
 from lmalgebra.models import connection
-from lmalgebra.rewriting.rewrite import Rewriter, RewriteSettings
+from lmalgebra.rewriting.rewrite import EXAMPLES, Rewriter, RewriteSettings
 from lmalgebra.rewriting.writers import Answer, Asked, ChatWriter, VoiceWriter
 from training.paraphrases.words import CountedWords
 
@@ -156,6 +156,15 @@ def test_a_template_sees_the_prompt_and_the_fields():
     assert found.after == "Who?|Me.|en"
     line = found.line("said")
     assert (line["said"], line["before"], line["lang"]) == ("Who?|Me.|en", "Me.", "en")
+
+
+def test_examples_come_with_the_default_template_or_are_given():
+    for settings, turns in (({}, 2 * len(EXAMPLES)), ({"template": "{{ text }}"}, 0), ({"examples": {"a": "b"}}, 2)):
+        with chatting(lambda text: (200, "b")) as chat:
+            list(Rewriter(writer(chat.address), RewriteSettings(**settings))(["so"]))
+        *before, last = chat.asked[0]["messages"]
+        assert len(before) == turns
+        assert last["content"].endswith("so")
 
 
 @pytest.mark.parametrize(

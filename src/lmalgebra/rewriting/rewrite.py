@@ -13,18 +13,28 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import EvaluationError
 from lmalgebra.judges import Judge
 from lmalgebra.judges.template import Template
 from lmalgebra.models.text_encoder import TextEncoder, similarities
 from lmalgebra.prompt_sets import text_of
+from lmalgebra.rewriting.asking import Question
 from lmalgebra.rewriting.cleaning import REFUSALS, cleaned, refusal_in
 from lmalgebra.rewriting.scoring import scores_of
 from lmalgebra.rewriting.writers import Answer, Asked, Writer
 
-TEMPLATE = "Say this in other words. Answer with one text that means the same, and nothing else.\n\n{{ text }}"
+TEMPLATE = "Say it in other words and keep the meaning: {{ text }}"
 """What a voice is asked by default: to paraphrase. How it should speak is the voice's own affair."""
+
+EXAMPLES = {
+    "The film was okay, but a little long.": "The movie was fine, though it went on a bit.",
+    "why would anyone want to live there lol": "What makes people want a home in that place?",
+    "He is bad at his job and never listens.": "He does his work badly and pays no attention.",
+    "I think you should call them again tomorrow, since they did not answer.": (
+        "As nobody answered, it may be best to give them another call tomorrow."
+    ),
+}
+"""What is shown with that template: without examples a small model explains a text rather than saying it again."""
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 """The encoder of meaning, where one is needed and none is named."""
@@ -37,12 +47,15 @@ BLOCK = 16
 class RewriteSettings:
     """Which answers are rewritten, and which rewrites are taken. Raises EvaluationError for what is out of range.
 
-    `template` is Jinja over `text`, `prompt` and the answer's other fields. With a judge, answers that it scores below
-    `above` stay as they are. A rewrite is taken if its similarity to the answer is at least `similarity` (a cosine), if
-    it holds none of the phrases in `refusals`, and, with `better`, if the judge scores it lower than the answer.
+    `template` is Jinja over `text`, `prompt` and the answer's other fields; `examples` are texts and their rewrites,
+    shown as turns that went before, and by default come with the default template only. With a judge, answers that it
+    scores below `above` stay as they are. A rewrite is taken if its similarity to the answer is at least `similarity`
+    (a cosine), if it holds none of the phrases in `refusals`, and, with `better`, if the judge scores it lower than the
+    answer.
     """
 
     template: str = TEMPLATE
+    examples: Mapping[str, str] | None = None
     above: float = 0.0
     similarity: float | None = None
     better: bool = False
@@ -121,8 +134,10 @@ class Rewriter:
         load_encoder: Callable[[], TextEncoder] | None = None,
     ) -> None:
         self.writer, self.settings, self.judge, self._load = writer, settings, judge, load_encoder
-        self._template = Template(settings.template)
-        if "text" not in self._template.names:
+        template = Template(settings.template)
+        shown = EXAMPLES if settings.examples is None and settings.template == TEMPLATE else settings.examples
+        self._question = Question(template, shown or {})
+        if "text" not in template.names:
             raise EvaluationError("The template does not name 'text'.", "Write {{ text }} where the answer stands.")
         if judge is None and (settings.above or settings.better):
             what = "above" if settings.above else "better"
@@ -161,7 +176,7 @@ class Rewriter:
     def _asked(self, number: int, given: _Given, score: float | None) -> Asked:
         """What the writer is asked of an answer; nothing of an empty one, or one that the judge finds well."""
         samples = self.writer.settings.samples
-        messages = conversation(self._template.fill({**given.fields, "text": given.text, "prompt": given.prompt}))
+        messages = self._question.about(given.text, {**given.fields, "prompt": given.prompt})
         is_due = given.text.strip() and not (score is not None and score < self.settings.above)
         return Asked(messages, samples if is_due else 0, self.writer.settings.seed + number * samples)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from lmalgebra.algebra import Model, Voice, load_voice, parse
 from lmalgebra.algebra.formula import Formula
 from lmalgebra.decoding import ComposedVoice
-from lmalgebra.decoding.context import Conversation, conversation
+from lmalgebra.decoding.context import Conversation
 from lmalgebra.errors import EvaluationError, TrainingError
 from lmalgebra.judges.template import Template
-from lmalgebra.models.base import Message
+from lmalgebra.rewriting.asking import Question
 from lmalgebra.rewriting.writers import ChatWriter, VoiceWriter, Writer
 from lmalgebra.training.paraphrases.corpus import Anchor
 from lmalgebra.training.paraphrases.settings import SIDES, ParaphraseSettings
@@ -34,27 +33,16 @@ def writers_of(settings: ParaphraseSettings, open_voice: OpenVoice) -> dict[str,
 
 
 class Questions:
-    """What a side's writer is asked: its template about a sentence, after the examples as turns that went before."""
+    """What a side's writer is asked of sentences."""
 
     def __init__(self, settings: ParaphraseSettings, side: str) -> None:
         self._side = side
-        self._template = Template(settings.template(side))
-        self._examples = dict(settings.examples(side))
+        self._question = Question(Template(settings.template(side)), settings.examples(side))
 
     def about(self, anchor: Anchor) -> Conversation:
         """Raises TrainingError, with the row's place, for a field that the template names and the row lacks."""
-        turns = [self._turns(source, said, anchor) for source, said in self._examples.items()]
-        asked = Message(role="user", content=self._filled(anchor.sources[self._side], anchor))
-        return conversation([message for turn in turns for message in turn] + [asked])
-
-    def _turns(self, source: str, said: str, anchor: Anchor) -> tuple[Message, Message]:
-        filled = self._filled(source, anchor)
-        return Message(role="user", content=filled), Message(role="assistant", content=said)
-
-    def _filled(self, text: str, anchor: Anchor) -> str:
-        fields: dict[str, Any] = {**anchor.fields, "text": text}
         try:
-            return self._template.fill(fields)
+            return self._question.about(anchor.sources[self._side], anchor.fields)
         except EvaluationError as error:
             raise TrainingError(f"{anchor.place}: {error.message}", error.hint) from None
 
