@@ -21,6 +21,7 @@ PAGES = (
     "contrastive",
     "rewards",
     "policy-adapters",
+    "paraphrases",
 )
 BLOCKS = [
     pytest.param(block, id=f"{page}-{number}")

@@ -38,7 +38,10 @@ LAYERS = {
     "decoding": Layer(inside=(*BELOW_DECODING, "decoding"), outside=("torch", "numpy", "jinja2")),
     "judges": Layer(inside=("errors", "models", "judges")),
     "prompt_sets": Layer(inside=("json_lines", *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets")),
-    "training": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "training")),
+    "rewriting": Layer(inside=(*BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "rewriting")),
+    "training": Layer(
+        inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "rewriting", "training")
+    ),
     "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "evaluation")),
     "serving": Layer(inside=(*BELOW_DECODING, "decoding", "serving")),
 }

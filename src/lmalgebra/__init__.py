@@ -32,7 +32,7 @@ from lmalgebra.algebra import Model as model
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
-    from lmalgebra.api import Models, evaluate, load, voice
+    from lmalgebra.api import Models, evaluate, load, rewrite, voice
     from lmalgebra.decoding import ComposedVoice, Service
 
 __version__ = version("lmalgebra")
@@ -64,6 +64,7 @@ __all__ = [
     "recipes",
     "regex",
     "require",
+    "rewrite",
     "tilt",
     "union",
     "voice",
@@ -76,6 +77,7 @@ _NEEDS_TORCH = {
     "Service": "lmalgebra.decoding",
     "evaluate": "lmalgebra.api",
     "load": "lmalgebra.api",
+    "rewrite": "lmalgebra.api",
     "voice": "lmalgebra.api",
 }
 

@@ -1,14 +1,18 @@
 """Puts the layers together: from descriptions to a voice that speaks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lmalgebra.algebra import Bias, Formula, GenerationSettings, Model, Voice, load_voice
 from lmalgebra.decoding.composed import ComposedVoice
 from lmalgebra.models.base import LanguageModel, Scorer
 from lmalgebra.models.scorers import Scorers
+
+if TYPE_CHECKING:
+    from lmalgebra.judges import Judge
+    from lmalgebra.rewriting.rewrite import Rewriter, RewriteSettings, Rewritten
 
 
 class Models:
@@ -89,6 +93,49 @@ def evaluate(
     asked = EvaluationSettings(voices=tuple(voices), prompts=prompts, **settings)
     listed = [Evaluated(name, each if isinstance(each, ComposedVoice) else Path(each)) for name, each in voices.items()]
     return run(asked, listed, models)
+
+
+def rewrite(
+    voice: ComposedVoice,
+    answers: Iterable[str | Mapping[str, Any]],
+    *,
+    judge: "Judge | str | None" = None,
+    embedder: str | None = None,
+    field: str = "text",
+    generation: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> "Iterator[Rewritten]":
+    """What other models have said, rewritten by `voice`: each answer before and after, in order.
+
+    An answer is a text, or an object with one in `field`; `prompt` is what it answers. `judge` scores what is unwanted,
+    and `embedder` is an encoder of meaning. `settings` are those of `rewriting.rewrite.RewriteSettings` (template,
+    above, similarity, better ...), and `generation` replaces the voice's own. Raises LmalgebraError.
+    """
+    from lmalgebra.rewriting.rewrite import RewriteSettings
+
+    asked = RewriteSettings(**settings)
+    return rewriter_of(voice, asked, judge=judge, embedder=embedder, **generation or {})(answers, field)
+
+
+def rewriter_of(
+    voice: ComposedVoice,
+    settings: "RewriteSettings",
+    *,
+    judge: "Judge | str | None" = None,
+    embedder: str | None = None,
+    report: Callable[[str], None] = lambda sentence: None,
+    **generation: Any,
+) -> "Rewriter":
+    """What rewrites by `voice`, with generation settings in place of its own. Raises LmalgebraError."""
+    from lmalgebra.judges import judge_of
+    from lmalgebra.models.text_encoder import load_encoder
+    from lmalgebra.rewriting.rewrite import DEFAULT_EMBEDDER, Rewriter
+    from lmalgebra.rewriting.writers import VoiceWriter
+
+    writer = VoiceWriter(voice, voice.settings.replace(**generation))
+    judged = judge_of(judge) if isinstance(judge, str) else judge
+    encoder = embedder or ("" if settings.similarity is None else DEFAULT_EMBEDDER)
+    return Rewriter(writer, settings, judged, (lambda: load_encoder(encoder, "mean", report)) if encoder else None)
 
 
 def _opened(model: Model, report: Callable[[str], None]) -> LanguageModel:

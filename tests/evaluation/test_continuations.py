@@ -9,7 +9,7 @@ import lmalgebra as la
 from lmalgebra.decoding import composed
 from lmalgebra.errors import EvaluationError
 from lmalgebra.evaluation.continuations import continuations, read_samples
-from lmalgebra.evaluation.identity import identity_of
+from lmalgebra.models.identity import identity_of
 
 PROMPTS = ("one", "two", "three")
 

@@ -97,13 +97,14 @@ class Rows(list):
         ("hub:o/n", ("o/n", None, "train")),
         ("hub:o/n@v1", ("o/n", "v1", "train")),
         ("hub:o/n@v1:test", ("o/n", "v1", "test")),
+        ("hub:o/n/c@v1:test", ("o/n", "v1", "test", "c")),
     ],
 )
 def test_a_hubs_rows_are_prompts(monkeypatch, source, asked):
     module, heard = ModuleType("datasets"), []
 
-    def load_dataset(name, revision, split):
-        heard.append((name, revision, split))
+    def load_dataset(name, *configuration, revision, split):
+        heard.append((name, revision, split, *configuration))
         return Rows([{"prompt": {"text": "one", "toxicity": 0.5}}, {"prompt": {"text": "two"}}])
 
     module.load_dataset = load_dataset

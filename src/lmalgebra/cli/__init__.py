@@ -14,6 +14,7 @@ from lmalgebra.cli import (
     chat,
     check,
     compare,
+    data,
     evaluate,
     explain,
     lm_eval,
@@ -21,6 +22,7 @@ from lmalgebra.cli import (
     new,
     recipes,
     report,
+    rewrite,
     run,
     train,
     tune,
@@ -84,6 +86,7 @@ def _lmalgebra(
 
 app.command("run")(run.run)
 app.command("chat")(chat.chat)
+app.command("rewrite")(rewrite.rewrite)
 app.command("explain")(explain.explain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
@@ -96,6 +99,7 @@ app.command("new")(new.new)
 app.command("recipes")(recipes.list_recipes)
 app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.request import Refusal, Request, Sample
 from lmalgebra.decoding.samples_file import SamplesFile, missing_parts, sample_line
 from lmalgebra.errors import EvaluationError, LmalgebraError
-from lmalgebra.evaluation.identity import Identity
 from lmalgebra.evaluation.kept import writing
 from lmalgebra.json_lines import file_lines, parsed
 from lmalgebra.models.fingerprint import digest
+from lmalgebra.models.identity import Identity
 
 SEEDS = 1 << 31
 

@@ -20,10 +20,10 @@ from lmalgebra.decoding import ComposedVoice
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.continuations import Continuations, continuations, read_samples
 from lmalgebra.evaluation.cost import costs
-from lmalgebra.evaluation.identity import Identity, identity_of
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.suites import Suite
+from lmalgebra.models.identity import Identity, identity_of
 from lmalgebra.prompt_sets.reading import Item, PromptSet
 
 PACKAGES = ("lmalgebra", "torch", "transformers", "numpy")

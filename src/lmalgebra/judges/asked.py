@@ -17,7 +17,8 @@ ANSWER_TOKENS = 512
 OF_THE_TEXT = (400, 413, 422)
 """Refusals for which the text is to blame: too long, or filtered."""
 
-_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
+"""What a model thinks before it answers, where it shows that."""
 _NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)"
 _OUT_OF = re.compile(rf"({_NUMBER})\s*(?:/|out of)\s*(\d+)")
 
@@ -78,7 +79,7 @@ class AskedJudge(Judge):
         return body | ({"model": self.served} if self.served else {})
 
     def _score(self, answer: Any) -> Score:
-        told = _content(answer)
+        told = content(answer)
         found = number_in(told, self.question.scale)
         if found is None:
             return EvaluationError(f"The judge '{self.name}' answers {told[:80]!r}, in which there is no single score.")
@@ -90,7 +91,7 @@ def number_in(answer: str, scale: float) -> float | None:
 
     None where there is no number, or several, or one that is off the scale.
     """
-    said = _THOUGHT.sub("", answer)
+    said = THOUGHT.sub("", answer)
     shares = {(float(above), float(below)) for above, below in _OUT_OF.findall(said)}
     found = shares or {(float(each), scale) for each in re.findall(_NUMBER, said)}
     if len(found) != 1:
@@ -99,7 +100,7 @@ def number_in(answer: str, scale: float) -> float | None:
     return above / below if below > 0 and 0 <= above <= below else None
 
 
-def _content(answer: Any) -> str:
+def content(answer: Any) -> str:
     """What the model said; nothing where the server's answer has another form."""
     try:
         message: Mapping[str, Any] = answer["choices"][0]["message"]

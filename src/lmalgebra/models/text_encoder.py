@@ -28,13 +28,15 @@ class TextEncoder:
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """Of each text, float32 `[texts, size]`; of length 1 where the mean is taken."""
+        if not texts:
+            return torch.empty(0, 0)
         tokens = self._tokenizer(list(texts), truncation=True, max_length=self._longest, split_special_tokens=True)
-        rows = [ids or [self._padding] for ids in tokens["input_ids"]] if texts else []
+        rows = [ids or [self._padding] for ids in tokens["input_ids"]]
         found = [torch.empty(0)] * len(rows)
         for batch in batches([len(each) for each in rows]):
             for place, vector in zip(batch, self._pass([rows[place] for place in batch]), strict=True):
                 found[place] = vector
-        return torch.stack(found) if found else torch.empty(0, 0)
+        return torch.stack(found)
 
     def _pass(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """One vector for each row of tokens, longest first."""
@@ -63,3 +65,10 @@ def load_encoder(source: str, pooling: Pooling, report: Callable[[str], None] = 
         model, tokenizer = loading.load_parts(source, folder, torch.float32, place, "AutoModel")
     tokenizer.padding_side = "right"
     return TextEncoder(model, tokenizer, pooling)
+
+
+def similarities(encoder: TextEncoder, pairs: Sequence[Sequence[str]]) -> list[float]:
+    """The cosine of each pair's vectors, from -1 to 1, for an encoder that takes the mean; each text is read once."""
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+    vectors = dict(zip(texts, encoder.vectors(texts), strict=True))
+    return [round(float(vectors[one] @ vectors[other]), 5) for one, other in pairs]

@@ -15,7 +15,8 @@ from lmalgebra.judges.template import Template
 from lmalgebra.models.fingerprint import digest
 
 HUB = "hub:"
-"""How the name of a hub's data set begins: hub:owner/name, hub:owner/name@revision or hub:owner/name:split."""
+"""How the name of a hub's data set begins: hub:owner/name, hub:owner/name@revision or hub:owner/name:split; of one with
+several configurations, hub:owner/name/configuration."""
 
 _HINT = 'A line is an object such as {"prompt": "..."}.'
 
@@ -97,6 +98,8 @@ def read_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
     name, _, split = source.removeprefix(HUB).partition(":")
     name, _, revision = name.partition("@")
+    owner, *parts = name.split("/", 2)
+    named = ["/".join([owner, *parts[:1]]), *parts[1:]]  # and its configuration, where it has several
     try:
         import datasets
     except ImportError:
@@ -104,7 +107,7 @@ def _hub_rows(source: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
             f"{source} needs the package 'datasets'.", "Install it: pip install 'lmalgebra[evaluate]'."
         ) from None
     try:
-        found = datasets.load_dataset(name, revision=revision or None, split=split or "train")
+        found = datasets.load_dataset(*named, revision=revision or None, split=split or "train")
     except Exception as error:  # of many libraries beneath
         reason = " ".join(str(error).split())[:200]
         raise EvaluationError(

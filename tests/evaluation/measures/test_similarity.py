@@ -65,6 +65,10 @@ def test_an_encoder_is_the_mean_of_its_tokens_whatever_it_is_read_with(folder):
     torch.testing.assert_close(load_encoder(folder, "last").vectors(TEXTS), last, atol=1e-5, rtol=1e-4)
 
 
+def test_of_no_texts_there_are_no_vectors(folder):
+    assert load_encoder(folder, "mean").vectors([]).numel() == 0
+
+
 def test_a_text_longer_than_the_network_loses_its_end(folder):
     encoder = load_encoder(folder, "mean")
     long, longer = "ab" * 60, "ab" * 60 + "hhhh"

@@ -13,7 +13,7 @@ from lmalgebra.evaluation.kept import Kept
 from lmalgebra.evaluation.measures.base import Advance, Answers, Measure, Measured
 from lmalgebra.evaluation.statistics import Quantity, mean_of
 from lmalgebra.models.fingerprint import weights_of
-from lmalgebra.models.text_encoder import TextEncoder, load_encoder
+from lmalgebra.models.text_encoder import TextEncoder, load_encoder, similarities
 
 
 class Similarity(Measure):
@@ -55,6 +55,4 @@ class Similarity(Measure):
         return self._load(self._source, "mean")
 
     def _similarities(self, pairs: Sequence[Sequence[str]]) -> list[float]:
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        vectors = dict(zip(texts, self._encoder.vectors(texts), strict=True))
-        return [round(float(vectors[one] @ vectors[other]), 5) for one, other in pairs]
+        return similarities(self._encoder, pairs)

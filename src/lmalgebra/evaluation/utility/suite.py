@@ -22,12 +22,12 @@ from lmalgebra.evaluation.evaluate import (
     unheard,
     versions,
 )
-from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.measures.base import Measured
 from lmalgebra.evaluation.results import FORMAT
 from lmalgebra.evaluation.settings import UTILITY
 from lmalgebra.evaluation.statistics import Quantity, mean_of
 from lmalgebra.models.fingerprint import digest
+from lmalgebra.models.identity import identity_of
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from lmalgebra.decoding.request import Refusal, Request, Sample
 from lmalgebra.decoding.score import score_many
 from lmalgebra.errors import EvaluationError, LmalgebraError
 from lmalgebra.evaluation.evaluate import Progress, unheard
-from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.evaluation.kept import Kept
 from lmalgebra.models.fingerprint import digest
+from lmalgebra.models.identity import identity_of
 
 log = logging.getLogger("lmalgebra")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lmalgebra.algebra import GenerationSettings, load_voice
-from lmalgebra.evaluation.identity import identity_of
 from lmalgebra.models.fingerprint import fingerprint
+from lmalgebra.models.identity import identity_of
 
 TABLE = {"pieces": ["a", "b", "<end>"], "end": "<end>", "order": 0, "rows": {"": [0.5, 0.3, 0.2]}}
 VOICE = """

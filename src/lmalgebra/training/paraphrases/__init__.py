@@ -1,0 +1,1 @@
+"""Groups to learn by contrast: sentences, and paraphrases of each that have an attribute and that lack it."""
