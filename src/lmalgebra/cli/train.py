@@ -11,6 +11,7 @@ from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
 from lmalgebra.cli.options import given, option
 from lmalgebra.cli.stopping import stop_when_asked
 from lmalgebra.cli.train_adapter import adapter
+from lmalgebra.cli.train_distill import distill
 
 if TYPE_CHECKING:
     from lmalgebra.training.classifiers.train import Trained
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula stand for.")
 
 app.command()(adapter)
+app.command()(distill)
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
 
