@@ -8,9 +8,11 @@ import lmalgebra as la
 from lmalgebra.algebra import GenerationSettings, Model, Voice, parse
 from lmalgebra.models.table import TableModel
 from lmalgebra.training.policies.distillation.divergence import distillation_loss, divergence, likeness
+from lmalgebra.training.policies.per_token import summed
 from lmalgebra.training.policies.policy import FormulaPolicy, Judged
 from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.toy_network import ToyNetwork
+from training.policies.exact_policy import ALL, TabularPolicy, of_texts
 
 
 def test_it_is_the_sum_over_the_vocabulary():
@@ -28,6 +30,21 @@ def test_what_neither_allows_has_no_gradient_and_what_the_student_forbids_is_inf
     torch.testing.assert_close(logits.grad, expected)
     forbids = Judged(teacher, torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([0]), torch.tensor([0]))
     assert divergence(forbids).isinf().all()
+
+
+def test_over_the_teachers_texts_it_is_the_divergence_of_whole_texts_with_the_gradient_of_imitating_them():
+    student = TabularPolicy()
+    with torch.no_grad():
+        student.adapter += torch.randn(student.adapter.shape, generator=torch.Generator().manual_seed(0)).double()
+    said = student.judge(ALL)
+    law = of_texts(student.reference, student.place)
+    by_tokens = (law.exp() * summed(divergence(said), said.owner, len(ALL))).sum()
+    whole = (law.exp() * (law - student.law())).sum()
+    imitating = -(law.exp() * student.law()).sum()
+    torch.testing.assert_close(by_tokens, whole, rtol=1e-12, atol=1e-12)
+    gradients = [torch.autograd.grad(each, student.adapter)[0] for each in (by_tokens, whole, imitating)]
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[2], rtol=1e-10, atol=1e-12)
 
 
 def toy_student(folder):
