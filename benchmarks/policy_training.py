@@ -7,7 +7,8 @@ function as the reward, on as many samples of as many prompts; both sample at te
 from the weights without the LoRA, which TRL estimates and this project sums over the vocabulary. A step is sampling,
 rewards, and one update on all samples. Each side runs in a process of its own, in turn, `--repeats` times; the first
 step, which compiles and warms, does not count. Time is the median step of a process; memory is the most that the
-process held in the steps that count, and on a GPU what PyTorch held there. TRL goes into an environment of its own.
+process held in the steps that count (pages of a mapped file of weights among it), and on a GPU what PyTorch held
+there. TRL goes into an environment of its own.
 """
 
 import argparse

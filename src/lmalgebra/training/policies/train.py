@@ -67,7 +67,13 @@ def train_adapter(
         policy = open_policy(settings, open_model, open_scorer, report)
         with closing(policy), place.disk_errors():
             work, pool = _work(settings, prompts, policy, place, report)
-            steps = {"settings": settings, "prompts": prompts, "place": place, "advance": advance, "stop": stop}
+            steps: dict[str, Any] = {
+                "settings": settings,
+                "prompts": prompts,
+                "place": place,
+                "advance": advance,
+                "stop": stop,
+            }
             training = Training(**steps, work=work, reward=reward, rollouts=Rollouts(policy), pool=pool)
             ended = training.run()
             work.accelerator.end_training()

@@ -34,7 +34,7 @@ class Distillation(Stepping):
 
     settings: DistillSettings
     texts: Texts
-    _held_out: list[Rollout] = field(default_factory=list)
+    _held_out: list[Rollout] = field(init=False, default_factory=list)
 
     def run(self) -> str:
         """All steps, from the last checkpoint where there is one. Returns why it ended early, or "".

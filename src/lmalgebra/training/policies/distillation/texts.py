@@ -27,8 +27,12 @@ class Texts:
         if self._settings.texts == GIVEN:
             return [self._given(item) for item in items]
         drawn = {"samples": self._settings.samples, "seed": seed_of(self._settings.seed, "rollouts", step)}
-        said = self._rollouts.sample if self._settings.texts == STUDENT else self._rollouts.sample_reference
-        return [each for each in said([item.prompt for item in items], **drawn) if each.tokens]
+        prompts = [item.prompt for item in items]
+        if self._settings.texts == STUDENT:
+            said = self._rollouts.sample(prompts, **drawn)
+        else:
+            said = self._rollouts.sample_reference(prompts, **drawn)
+        return [each for each in said if each.tokens]
 
     def held_out(self, items: Sequence[Item]) -> list[Rollout]:
         """What is judged, the same each time: what is given, or else what the teacher says, for the student's own texts

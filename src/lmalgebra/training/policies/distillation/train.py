@@ -63,7 +63,13 @@ def train_student(
             accelerator = accelerator_of(settings, place, report)
             updates = settings.steps * updates_of(settings, prompts_per_step(settings, prompts) * settings.samples)
             work = Learning(settings, policy, accelerator, Updates(policy.trainee.parameters(), settings, updates))
-            steps = {"settings": settings, "prompts": prompts, "place": place, "advance": advance, "stop": stop}
+            steps: dict[str, Any] = {
+                "settings": settings,
+                "prompts": prompts,
+                "place": place,
+                "advance": advance,
+                "stop": stop,
+            }
             distillation = Distillation(**steps, work=work, texts=Texts(settings, Rollouts(policy)))
             ended = distillation.run()
             accelerator.end_training()
