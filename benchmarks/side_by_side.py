@@ -156,9 +156,9 @@ def measure(runs: Sequence[Run], tokens: int, repeats: int) -> tuple[Measured, M
     """
 
     def both(run: Run) -> tuple[float, float]:
-        _reset_peak()
+        reset_peak()
         short, long = seconds(lambda: run.speak(FEW)), seconds(lambda: run.speak(tokens + FEW))
-        return (long - short) / tokens, _peak()
+        return (long - short) / tokens, peak()
 
     for run in runs:
         run.speak(2)  # first calls compile kernels
@@ -246,13 +246,13 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
     """Linux only; elsewhere the peak is that of the whole process so far."""
     if platform.system() == "Linux":
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> float:
+def peak() -> float:
     """Peak resident memory in megabytes (10^6 bytes)."""
     if platform.system() == "Linux":
         lines = Path("/proc/self/status").read_text().splitlines()

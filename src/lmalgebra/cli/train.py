@@ -10,6 +10,7 @@ from lmalgebra.cli.options import given, option
 from lmalgebra.cli.stopping import stop_when_asked
 from lmalgebra.cli.train_adapter import adapter
 from lmalgebra.cli.train_contrast import contrast
+from lmalgebra.cli.train_distill import distill
 from lmalgebra.cli.train_progress import progress
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Train what the terms of a formula 
 
 app.command()(adapter)
 app.command()(contrast)
+app.command()(distill)
 
 _DATA, _NETWORK, _TRAINING, _RUNNING = "Data", "Network", "Training", "Running"
 

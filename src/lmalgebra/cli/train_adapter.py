@@ -1,17 +1,15 @@
 """`lmalgebra train adapter`: let a term of a formula learn from rewards."""
 
-import inspect
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
-from lmalgebra.cli.options import given, option
+from lmalgebra.cli.console import INTERRUPTED, say
+from lmalgebra.cli.options import given
 from lmalgebra.cli.stopping import stop_when_asked
+from lmalgebra.cli.train_settings import RUNNING, Setting, steps_told, take_options
 from lmalgebra.cli.voices import model_registry, open_voice
 
 if TYPE_CHECKING:
@@ -21,18 +19,7 @@ if TYPE_CHECKING:
     from lmalgebra.training.policies.train import Trained
 
 _TASK, _LEARNS, _ROLLOUTS = "What is learned", "What learns", "What it says while it learns"
-_OBJECTIVE, _RUNNING, _AFTER = "How it learns", "Running", "Evaluating in the end"
-
-
-class Setting(NamedTuple):
-    """One of the settings as an option: its kind, unit or choices, default as text, and what it means."""
-
-    panel: str
-    name: str
-    kind: type
-    metavar: str
-    default: str
-    text: str
+_OBJECTIVE, _RUNNING, _AFTER = "How it learns", RUNNING, "Evaluating in the end"
 
 
 SETTINGS = (
@@ -104,7 +91,7 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
     settings, models = load_settings(config, given(**options)), model_registry()
     asked = _asked(settings)
     try:
-        with _progress() as advance, stop_when_asked() as stop:
+        with steps_told(_numbers, _reward) as advance, stop_when_asked() as stop:
             trained = train_adapter(
                 settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
             )
@@ -116,27 +103,12 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
         _evaluate(settings, asked, trained, models)
 
 
-def _signature() -> inspect.Signature:
-    """The options that Typer reads: one for each of `SETTINGS`, none of which has a value until it is given."""
-    about = "TOML, with settings named like the options; or a task: toxicity, constrained, open_ended, dialogue_safety"
-    config = typer.Argument(metavar="SETTINGS.toml", show_default=False, help=f"{about}, grounded_dialogue.")
-    going_on = typer.Option("--resume", help="Go on after a stop.", rich_help_panel=_RUNNING)
-    chosen: dict[str, tuple[Any, Any]] = {"config": (Annotated[str | None, config], None)}
-    for each in SETTINGS:
-        told = f"{each.text} Default: {each.default}." if each.default else each.text
-        flag = f"--{each.name.replace('_', '-')}"
-        metavar = each.metavar or None
-        kind = list[str] if each.kind is list else each.kind
-        chosen[each.name] = (Annotated[kind | None, option(each.panel, flag, text=told, metavar=metavar)], None)  # type: ignore[operator]
-    chosen["resume"] = (Annotated[bool, going_on], False)
-    adapter.__annotations__ = {name: kind for name, (kind, _) in chosen.items()} | {"return": None}
-    place = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Signature(
-        [inspect.Parameter(name, place, default=default, annotation=kind) for name, (kind, default) in chosen.items()]
-    )
-
-
-adapter.__signature__ = _signature()  # type: ignore[attr-defined]
+take_options(
+    adapter,
+    "TOML, with settings named like the options; or a task: toxicity, constrained, open_ended, dialogue_safety, "
+    "grounded_dialogue.",
+    SETTINGS,
+)
 
 
 def _tell(trained: "Trained") -> None:
@@ -201,33 +173,6 @@ def _evaluate(settings: "AdapterSettings", asked: "EvaluationSettings", trained:
     say(f"Wrote {asked.output}.")
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[dict[str, Any], int], None]]:
-    """A bar on a terminal, and in any case a line and a sample at each tenth of the steps."""
-    told = 0
-
-    def tell(measured: dict[str, Any], steps: int) -> None:
-        nonlocal told
-        step = measured["step"]
-        if 10 * step // steps > told or step == 1:
-            told = 10 * step // steps
-            say(f"step {step:,} of {steps:,}, {_numbers(measured)}")
-            for sample in measured["samples"][:1]:
-                say(f"  {_short(sample['prompt'])} -> {_short(sample['text'])} ({sample['reward']:.3f})")
-
-    if not error_console().is_terminal:
-        yield tell
-        return
-    with progress_bars("steps", "{task.fields[more]}") as bar:
-        task = bar.add_task("steps", total=None, more="")
-
-        def advance(measured: dict[str, Any], steps: int) -> None:
-            bar.update(task, completed=measured["step"], total=steps, more=_numbers(measured))
-            tell(measured, steps)
-
-        yield advance
-
-
 def _numbers(measured: dict[str, Any]) -> str:
     """What a step measured, on one line; of several components each."""
     if measured["reward"] is None:
@@ -238,7 +183,5 @@ def _numbers(measured: dict[str, Any]) -> str:
     return told + (f", loss {measured['loss']:.3f}" if "loss" in measured else "")
 
 
-def _short(text: Any, most: int = 60) -> str:
-    """A text's last characters, on one line."""
-    line = " ".join((text if isinstance(text, str) else text[-1]["content"]).split())
-    return repr(line if len(line) <= most else f"...{line[-most:]}")
+def _reward(sample: dict[str, Any]) -> str:
+    return f" ({sample['reward']:.3f})"

@@ -11,8 +11,8 @@ NEEDED = {"prompts": "p.jsonl", "reward": "length(9)", "output": "out", "model":
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model": ""}, "Neither voice nor model is given. Name the voice file, or the model of base and adapter."),
-        ({"voice": "v.toml"}, "Both voice and model are given. Name the voice file, or the model of base and adapter."),
+        ({"model": ""}, "Neither voice nor model is given. Name the voice file, or the model of its terms."),
+        ({"voice": "v.toml"}, "Both voice and model are given. Name the voice file, or the model of its terms."),
         ({"objective": "dpo"}, "objective = 'dpo' is unknown. Known: quark, rloo, ppo, grpo."),
         ({"objective": "rloo", "samples": 1}, "'rloo' compares completions of one prompt. Raise samples to 2 or more."),
         (

@@ -16,6 +16,7 @@ class Learned:
     """Where an adapter was trained: the `formula`, which of its terms it is, the `base` (the sources of all models, by
     the names of their terms), by which objective, on which reward and data, and the metrics found.
 
+    Of what was distilled `teacher` is the formula that it learned to speak like, and there is no reward.
     `controls` are the texts that stand for levels of reward, the best one last; `prefix` is what the term read before
     a prompt, None where it was told by a chat template.
     """
@@ -29,6 +30,7 @@ class Learned:
     metrics: Mapping[str, float] = field(default_factory=dict)
     controls: tuple[str, ...] = ()
     prefix: str | None = ""
+    teacher: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,11 +55,7 @@ def _page(name: str, learned: Learned, is_adapter: bool) -> str:
     return f"""\
 # {name}
 
-{kind} that learned as the term `{learned.term}` of
-
-    {learned.formula}
-
-by {learned.objective} on the reward {learned.reward}, from prompts of {learned.data}. The other terms did not change:
+{kind} that learned {_how(learned)}
 
 {others or "(there are none)"}
 
@@ -74,8 +72,26 @@ model = "learned"
 
 {metric_table("on held-out prompts", rows) if rows else ""}
 
-It raises what its reward measures, which may be less than what was meant.
+{"It raises what its reward measures, which may be less than what was meant." if learned.reward else _NEAR}
 """
+
+
+_NEAR = "It is near its teacher on texts like those that it learned from, and may be far from it on others."
+
+
+def _how(learned: Learned) -> str:
+    """By what it became what it is, up to the list of the other terms."""
+    if learned.teacher:
+        return f"""as `{learned.term}` to speak like
+
+    {learned.teacher}
+
+by the divergence from it at each token of texts after prompts of {learned.data}. Its teacher's terms:"""
+    return f"""as the term `{learned.term}` of
+
+    {learned.formula}
+
+by {learned.objective} on the reward {learned.reward}, from prompts of {learned.data}. The others did not change:"""
 
 
 def _quoted(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lmalgebra.training.policies.explore import Explored
+    from lmalgebra.training.policies.learning_settings import LearningSettings
     from lmalgebra.training.policies.policy import FormulaPolicy
     from lmalgebra.training.policies.rollouts import Rollout
 
@@ -50,8 +51,8 @@ class Coefficients:
 class Updates:
     """AdamW on what learns; its rate rises, then falls to 0 over `planned` updates, of which some are `done`."""
 
-    def __init__(self, parameters: Sequence[Tensor], settings: AdapterSettings, planned: int) -> None:
-        self.parameters, self.planned, self.done = list(parameters), planned, 0
+    def __init__(self, parameters: Iterable[Tensor], settings: LearningSettings, planned: int) -> None:
+        self.parameters, self.planned, self.done = [each for each in parameters if each.requires_grad], planned, 0
         self._settings = settings
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -83,13 +84,20 @@ class Updates:
 
 
 @dataclass
-class Work:
-    """What learning changes, and what it needs."""
+class Learning:
+    """What every learning changes, and what it needs."""
 
-    settings: AdapterSettings
+    settings: LearningSettings
     policy: FormulaPolicy
     accelerator: Accelerator
     updates: Updates
+
+
+@dataclass
+class Work(Learning):
+    """The same of learning from rewards."""
+
+    settings: AdapterSettings
     coefficients: Coefficients
 
 
@@ -112,11 +120,11 @@ class QuarkLearner:
         beta, gamma = work.coefficients.beta.value, work.coefficients.gamma.value
         told = []
         seed = seed_of(settings.seed, "batches", step)
-        for batch in self.pool.batches(settings.batch_size, _updates(settings, len(self.pool)), seed):
+        for batch in self.pool.batches(settings.batch_size, updates_of(settings, len(self.pool)), seed):
             controls = [control for _, control in batch]
             judged = work.policy.judge([each.prompt for each, _ in batch], [each.tokens for each, _ in batch], controls)
             told.append(work.updates.make(quark_loss(judged, beta, gamma), work.accelerator))
-        return _means(told)
+        return means(told)
 
 
 class GradientLearner:
@@ -135,11 +143,11 @@ class GradientLearner:
         gain = advantages(self._kind, rewards, known.kl, lengths, groups, beta)
         each_gain, each_logprob = gain.split(lengths), known.logprob.split(lengths)
         told = []
-        for number in range(_updates(settings, len(lengths))):
+        for number in range(updates_of(settings, len(lengths))):
             chosen = turn(len(lengths), settings.batch_size, number, settings.seed, "batches", step)
             before = Sampled(*(torch.cat([values[place] for place in chosen]) for values in (each_logprob, each_gain)))
             told.append(self._update([explored.rollouts[place] for place in chosen], before))
-        return _means(told)
+        return means(told)
 
     def _update(self, rollouts: Sequence[Rollout], before: Sampled) -> dict[str, float]:
         work = self._work
@@ -152,15 +160,16 @@ class GradientLearner:
 def planned_updates(settings: AdapterSettings, completions: int) -> int:
     """Updates of a whole training whose steps have so many completions each."""
     if settings.objective != QUARK:
-        return settings.steps * _updates(settings, completions)
+        return settings.steps * updates_of(settings, completions)
     held = (completions * step for step in range(1, settings.steps + 1))
-    return sum(_updates(settings, min(each, settings.pool or each)) for each in held)
+    return sum(updates_of(settings, min(each, settings.pool or each)) for each in held)
 
 
-def _updates(settings: AdapterSettings, completions: int) -> int:
+def updates_of(settings: LearningSettings, completions: int) -> int:
     """Updates that take so many completions `epochs` times."""
     return math.ceil(settings.epochs * completions / settings.batch_size)
 
 
-def _means(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def means(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each number that every update told."""
     return {name: math.fsum(each[name] for each in told) / len(told) for name in told[0]}

@@ -9,25 +9,23 @@ parameters, bit for bit, as one that was not. A step that ends the training earl
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lmalgebra.errors import LmalgebraError, TrainingError
-from lmalgebra.training.checkpoints import Stop, Stopped, Workplace
 from lmalgebra.training.policies.explore import Explored, explored_of, survey
-from lmalgebra.training.policies.learning import DivergedError, GradientLearner, Learner, QuarkLearner, Work
+from lmalgebra.training.policies.learning import GradientLearner, Learner, QuarkLearner, Work
 from lmalgebra.training.policies.limits import Limits
 from lmalgebra.training.policies.pool import Pool
-from lmalgebra.training.policies.prompts import Prompts
 from lmalgebra.training.policies.rewards import Combined, constant
 from lmalgebra.training.policies.seeds import seed_of
 from lmalgebra.training.policies.settings import AdapterSettings
-from lmalgebra.training.policies.state import Progress, copied, parameters_of, put_back, restore, save
+from lmalgebra.training.policies.state import copied, parameters_of, put_back, restore, save
+from lmalgebra.training.policies.stepping import Stepping, prompts_per_step
 from lmalgebra.training.policies.validate import validate
 
 if TYPE_CHECKING:
@@ -37,24 +35,16 @@ if TYPE_CHECKING:
 SAMPLES = 2
 """Completions of each step that are told and kept."""
 
-Advance = Callable[[dict[str, Any], int], None]
-"""Hears of each step: what was measured, and how many steps there are."""
 
-
-@dataclass
-class Training:
+@dataclass(kw_only=True)
+class Training(Stepping):
     """All that the steps need. `run` changes `progress`, `pool` and what `work` holds; only Quark has a pool."""
 
     settings: AdapterSettings
-    prompts: Prompts
+    work: Work
     reward: Combined
     rollouts: Rollouts
-    place: Workplace
-    work: Work
     pool: Pool | None
-    advance: Advance
-    stop: Stop
-    progress: Progress = field(default_factory=Progress)
 
     @property
     def learner(self) -> Learner:
@@ -82,19 +72,7 @@ class Training:
             self._validate(at)
         return ended
 
-    def _steps(self) -> str:
-        while self.progress.step < self.settings.steps:
-            try:
-                ended = self._step(self.progress.step + 1)
-            except DivergedError as error:
-                ended = error.message
-            if ended:
-                return ended
-            self._after()
-        return ""
-
     def _step(self, step: int) -> str:
-        """One step. Returns why to end before its updates, or ""."""
         began, settings = time.monotonic(), self.settings
         explored = self._explored(step)
         if not explored.rollouts:
@@ -167,37 +145,11 @@ class Training:
             "samples": explored.samples(SAMPLES),
         }
 
-    def _after(self) -> None:
-        """What follows a step: it is told, and where it is time validated and kept."""
-        settings, progress = self.settings, self.progress
-        self.work.accelerator.log(_numbers(progress.steps[-1]), step=progress.step)
-        self.advance(progress.steps[-1], settings.steps)
-        if settings.validation_steps and progress.step % settings.validation_steps == 0:
-            self._validate(progress.step)
-        stopping = progress.step < settings.steps and self.stop()
-        if stopping or progress.step % settings.checkpoint_steps == 0:
-            self._keep()
-        if stopping:
-            raise Stopped.after(progress.step, settings.steps)
-
-    def _keep(self) -> None:
-        self.place.keep(self.progress.step, lambda folder: save(folder, self.work, self.pool, self.progress))
+    def _save(self, folder: Path) -> None:
+        save(folder, self.work, self.pool, self.progress)
 
     def _validate(self, at: int) -> None:
-        """Judge the held-out prompts under the parameters that the updates of step `at` made."""
         is_first = not self.progress.validation
         found = validate(self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=is_first)
         self.progress.validation.append({"step": at} | found)
         self.work.accelerator.log({"validation/reward": found["policy"]["reward"]}, step=self.progress.step)
-
-
-def prompts_per_step(settings: AdapterSettings, prompts: Prompts) -> int:
-    """Prompts of each step: as many as are asked for, or all there are."""
-    return min(settings.prompts_per_step, len(prompts.train.items))
-
-
-def _numbers(measured: dict[str, Any]) -> dict[str, float | str]:
-    """What a tracker is told of a step: numbers, those of components under names of their own, and the samples."""
-    found = {name: value for name, value in measured.items() if isinstance(value, int | float)}
-    parts = {f"reward/{name}": value for name, value in measured["rewards"].items()}
-    return found | parts | {"samples": json.dumps(measured["samples"], ensure_ascii=False)}

@@ -14,6 +14,7 @@ from lmalgebra.models.engines import is_toy
 from lmalgebra.models.fingerprint import digest
 from lmalgebra.models.store import Report
 from lmalgebra.training.policies.controls import learning_term
+from lmalgebra.training.policies.learning_settings import LearningSettings
 from lmalgebra.training.policies.own_model import open_own_model
 from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.prompts import Prompts
@@ -28,13 +29,18 @@ def voice_of(settings: AdapterSettings) -> Voice:
         own = Model(settings.adapter_model) if settings.adapter_model else base
         terms = {"base": base.term(name="base", prefix=""), "adapter": own.term(name="adapter", prefix="")}
         return Voice(parse(settings.formula or FORMULA, terms))
+    return given_voice(settings)
+
+
+def given_voice(settings: LearningSettings) -> Voice:
+    """The voice of a file, with another formula over its terms where one is given. Raises LmalgebraError."""
     voice = load_voice(Path(settings.voice))
     if not settings.formula:
         return voice
     return replace(voice, formula=parse(settings.formula, {term.name: term for term in voice.terms}))
 
 
-def trained_by(voice: Voice, settings: AdapterSettings) -> Voice:
+def trained_by(voice: Voice, settings: LearningSettings) -> Voice:
     """The voice over models that compute as training needs it: by PyTorch, where and in what the settings say."""
     chosen = {"device": settings.device, "dtype": settings.precision}
     given = {name: value for name, value in chosen.items() if value != "auto"}
@@ -47,15 +53,18 @@ def open_policy(
     settings: AdapterSettings, open_model: OpenModel, open_scorer: OpenScorer | None, report: Report
 ) -> FormulaPolicy:
     """The policy with what learns in it. Raises LmalgebraError."""
-    # What a voice file says of speaking is not of training.
-    drawn = {name: getattr(settings, name) for name in ("max_new_tokens", "temperature", "top_p")}
-    voice = replace(trained_by(voice_of(settings), settings), settings=GenerationSettings(**drawn))
-    term = learning_term(voice.formula, settings.train)
-    trainee = open_trainee(term, settings, open_model, report)
-    trainee.checkpointing = settings.gradient_checkpointing
+    voice = replace(trained_by(voice_of(settings), settings), settings=drawn_by(settings))
+    trainee = open_trainee(learning_term(voice.formula, settings.train), settings, open_model, report)
     if settings.objective == QUARK:
         _require_distinct(settings.controls, trainee.language_model)
     return FormulaPolicy(voice, settings.train, trainee, open_model, open_scorer)
+
+
+def drawn_by(settings: LearningSettings) -> GenerationSettings:
+    """How completions are drawn while it learns; what a voice file says of speaking is not of training."""
+    return GenerationSettings(
+        max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, top_p=settings.top_p
+    )
 
 
 def _require_distinct(controls: Sequence[str], model: LanguageModel) -> None:
@@ -71,8 +80,14 @@ def _require_distinct(controls: Sequence[str], model: LanguageModel) -> None:
         seen[tokens] = control
 
 
-def open_trainee(term: Term, settings: AdapterSettings, open_model: OpenModel, report: Report) -> Trainee:
+def open_trainee(term: Term, settings: LearningSettings, open_model: OpenModel, report: Report) -> Trainee:
     """What learns behind `term`. Raises LmalgebraError."""
+    trainee = _trainee(term, settings, open_model, report)
+    trainee.checkpointing = settings.gradient_checkpointing
+    return trainee
+
+
+def _trainee(term: Term, settings: LearningSettings, open_model: OpenModel, report: Report) -> Trainee:
     description = term.description
     assert isinstance(description, ModelTerm)
     if settings.kind == "model":

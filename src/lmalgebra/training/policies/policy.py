@@ -28,8 +28,8 @@ from lmalgebra.decoding.composed import Prompt
 from lmalgebra.decoding.context import context_tokens, conversation
 from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
 from lmalgebra.decoding.reading import Given, read_texts
-from lmalgebra.errors import TrainingError
-from lmalgebra.models.base import LanguageModel
+from lmalgebra.errors import TrainingError, VocabularyError
+from lmalgebra.models.base import LanguageModel, vocabulary_difference
 from lmalgebra.training.policies.controls import controlled, learning_term
 from lmalgebra.training.policies.plain_text import plain_text, require_plain
 from lmalgebra.training.policies.trainee import Trainee
@@ -102,6 +102,15 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         self._loaded = loaded
         self._reference_formula = reference or self._default_reference(term)
         self._reference = self._composed(self._reference_formula)
+        self._require_one_vocabulary()
+
+    def _require_one_vocabulary(self) -> None:
+        mine, its = self._loaded.tokenizer, self._reference.loaded.tokenizer
+        if difference := vocabulary_difference(mine, its):
+            raise VocabularyError(
+                f"`{self._formula}` and `{self._reference_formula}` have different vocabularies: {difference}.",
+                "Use models of one family, whose token ids mean the same.",
+            )
 
     def _composed(self, formula: Formula) -> ComposedVoice:
         voice = Voice(formula, self.described.settings)
@@ -180,10 +189,9 @@ class FormulaPolicy(PreTrainedModel, GenerationMixin):
         with torch.no_grad():
             reference = self._reference_logprobs(texts, scores, positions)
         device = policy.device
-        size = policy.shape[-1]
-        return Judged(
-            policy, reference[:, :size], torch.tensor(tokens, device=device), torch.tensor(owner, device=device)
-        )
+        missing = policy.shape[-1] - reference.shape[-1]  # models of one vocabulary may pad it to other sizes
+        reference = torch.nn.functional.pad(reference, (0, missing), value=-torch.inf)
+        return Judged(policy, reference, torch.tensor(tokens, device=device), torch.tensor(owner, device=device))
 
     def _scores(self, texts: Sequence[Given]) -> tuple[dict[Formula, Tensor], list[int], list[int], list[int]]:
         """The scores of all terms at each token of `texts`, their positions, the tokens, and whose they are."""

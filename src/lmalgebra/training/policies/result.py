@@ -10,6 +10,7 @@ from lmalgebra.algebra import Model, ModelTerm, Voice, parse, save_voice
 from lmalgebra.models.engines import is_toy
 from lmalgebra.training.policies.card import Learned, write_card
 from lmalgebra.training.policies.controls import controlled, learning_term
+from lmalgebra.training.policies.learning_settings import LearningSettings
 from lmalgebra.training.policies.opening import voice_of
 from lmalgebra.training.policies.settings import QUARK, AdapterSettings
 from lmalgebra.training.policies.state import STEPS, write_lines
@@ -37,7 +38,11 @@ def build(folder: Path, training: Training, about: dict[str, Any], ended: str) -
 
 def learned_voice(settings: AdapterSettings, tokenizer: Tokenizer) -> Voice:
     """The voice that was trained, with what it learned, in the folder of its file, under the best control."""
-    voice = voice_of(settings)
+    return with_learned(voice_of(settings), settings, settings.best_control, tokenizer)
+
+
+def with_learned(voice: Voice, settings: LearningSettings, control: str, tokenizer: Tokenizer) -> Voice:
+    """`voice` with what its term `settings.train` learned, in the folder of its file, under `control`."""
     # As it was trained, and because llama.cpp, which "auto" may choose, does not read the adapter.
     chosen = {each: replace(each, engine="torch") for each in voice.models if each.engine == "auto" and _is_here(each)}
     voice = voice.with_models([chosen.get(each, each) for each in voice.models])
@@ -47,7 +52,7 @@ def learned_voice(settings: AdapterSettings, tokenizer: Tokenizer) -> Voice:
         own = replace(term.description, model=Model(HERE, name=f"{settings.train}-model"), adapter=None)
     else:
         own = replace(term.description, adapter=HERE)
-    spoken = controlled(replace(term, description=own), settings.best_control, tokenizer)
+    spoken = controlled(replace(term, description=own), control, tokenizer)
     terms = {each.name: spoken if each == term else each for each in voice.terms}
     return replace(voice, formula=parse(str(voice.formula), terms), terms=tuple(terms.values()), models=())
 

@@ -24,7 +24,7 @@ from lmalgebra.training.checkpoints import STATE
 from lmalgebra.training.policies.pool import Pool
 
 if TYPE_CHECKING:
-    from lmalgebra.training.policies.learning import Work
+    from lmalgebra.training.policies.learning import Learning, Work
 
 TRAINEE, BEST, OPTIMIZER = "trainee.safetensors", "best.safetensors", "optimizer.safetensors"
 POOL, STEPS = "pool.jsonl", "steps.jsonl"
@@ -53,7 +53,7 @@ class Progress:
         return [each["reward"] for each in self.steps if each["reward"] is not None]
 
 
-def parameters_of(work: Work) -> dict[str, Tensor]:
+def parameters_of(work: Learning) -> dict[str, Tensor]:
     """The parameters that learn, by name."""
     return {name: each for name, each in work.policy.trainee.named_parameters() if each.requires_grad}
 
@@ -63,7 +63,7 @@ def copied(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: each.detach().to("cpu", copy=True).contiguous() for name, each in parameters.items()}
 
 
-def put_back(work: Work, kept: dict[str, Tensor]) -> None:
+def put_back(work: Learning, kept: dict[str, Tensor]) -> None:
     """Let the parameters be what was copied."""
     with torch.no_grad():
         for name, each in parameters_of(work).items():
@@ -74,30 +74,45 @@ def save(folder: Path, work: Work, pool: Pool | None, progress: Progress) -> Non
     """Write all of it into `folder`. Raises what the disk raises."""
     from safetensors.torch import save_file
 
-    save_file(copied(parameters_of(work)), folder / TRAINEE)
     save_file(progress.best, folder / BEST)
-    save_file(_averages(work.updates.optimizer), folder / OPTIMIZER)
     write_lines(folder / POOL, pool.lines() if pool else [])
-    write_lines(folder / STEPS, progress.steps)
     numbers = {name: value for name, value in vars(progress).items() if name not in ("best", "steps")}
     coefficients = {name: asdict(each)["value"] for name, each in vars(work.coefficients).items()}
-    numbers |= {"updates": work.updates.done, "coefficients": coefficients}
-    (folder / STATE).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    save_learned(folder, work, progress.steps, numbers | {"coefficients": coefficients})
 
 
 def restore(folder: Path, work: Work, pool: Pool | None) -> Progress:
     """Let everything be as it was when `save` wrote `folder`."""
     from safetensors.torch import load_file
 
-    put_back(work, load_file(folder / TRAINEE))
-    _restore_averages(work.updates.optimizer, work.updates.parameters, load_file(folder / OPTIMIZER))
+    steps, numbers = restore_learned(folder, work)
     if pool is not None:
         pool.restore(_read_lines(folder / POOL))
-    numbers = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    work.updates.done = numbers.pop("updates")
     for name, value in numbers.pop("coefficients").items():
         getattr(work.coefficients, name).value = value
-    return Progress(best=load_file(folder / BEST), steps=_read_lines(folder / STEPS), **numbers)
+    return Progress(best=load_file(folder / BEST), steps=steps, **numbers)
+
+
+def save_learned(folder: Path, work: Learning, steps: list[dict[str, Any]], numbers: dict[str, Any]) -> None:
+    """Write what every training has: parameters, optimizer, what was measured at each step, and other numbers."""
+    from safetensors.torch import save_file
+
+    save_file(copied(parameters_of(work)), folder / TRAINEE)
+    save_file(_averages(work.updates.optimizer), folder / OPTIMIZER)
+    write_lines(folder / STEPS, steps)
+    text = json.dumps(numbers | {"updates": work.updates.done}, indent=2)
+    (folder / STATE).write_text(text + "\n", encoding="utf-8")
+
+
+def restore_learned(folder: Path, work: Learning) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Let parameters and optimizer be as they were when `save_learned` wrote `folder`; the steps and the numbers."""
+    from safetensors.torch import load_file
+
+    put_back(work, load_file(folder / TRAINEE))
+    _restore_averages(work.updates.optimizer, work.updates.parameters, load_file(folder / OPTIMIZER))
+    numbers = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    work.updates.done = numbers.pop("updates")
+    return _read_lines(folder / STEPS), numbers
 
 
 def _averages(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

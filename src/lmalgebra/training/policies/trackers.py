@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmalgebra.errors import MissingExtraError, TrainingError
+from lmalgebra.models.loading import choose_device
 from lmalgebra.models.store import Report
+from lmalgebra.training.checkpoints import Workplace
+from lmalgebra.training.policies.learning_settings import LearningSettings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,6 +45,13 @@ def open_accelerator(
         logs.mkdir(parents=True, exist_ok=True)
         accelerator.init_trackers(PROJECT, config)
     return accelerator
+
+
+def accelerator_of(settings: LearningSettings, place: Workplace, report: Report) -> Accelerator:
+    """What places tensors and tells the trackers of a training, whose trackers write beside its output."""
+    numbers = {name: each for name, each in settings.decisive.items() if isinstance(each, int | float | str)}
+    logs = place.output.with_name(f"{place.output.name}-logs")
+    return open_accelerator(settings.trackers, logs, choose_device(settings.device), numbers, report)
 
 
 def _installed(trackers: Sequence[str], report: Report) -> list[str]:

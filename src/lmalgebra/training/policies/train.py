@@ -14,11 +14,10 @@ from typing import Any
 
 from lmalgebra.algebra import Formula
 from lmalgebra.decoding.loaded import OpenScorer
-from lmalgebra.models.loading import choose_device
 from lmalgebra.models.store import Report, silent
 from lmalgebra.training.checkpoints import Stop, Workplace
 from lmalgebra.training.policies.learning import Coefficients, Updates, Work, planned_updates
-from lmalgebra.training.policies.loop import Advance, Training, prompts_per_step
+from lmalgebra.training.policies.loop import Training
 from lmalgebra.training.policies.opening import digest_of, open_policy
 from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.pool import Pool
@@ -27,7 +26,8 @@ from lmalgebra.training.policies.result import build
 from lmalgebra.training.policies.rewards import Reward, reward_of
 from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.settings import QUARK, AdapterSettings
-from lmalgebra.training.policies.trackers import open_accelerator
+from lmalgebra.training.policies.stepping import Advance, prompts_per_step
+from lmalgebra.training.policies.trackers import accelerator_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,14 @@ def train_adapter(
         policy = open_policy(settings, open_model, open_scorer, report)
         with closing(policy), place.disk_errors():
             work, pool = _work(settings, prompts, policy, place, report)
-            training = Training(settings, prompts, reward, Rollouts(policy), place, work, pool, advance, stop)
+            steps: dict[str, Any] = {
+                "settings": settings,
+                "prompts": prompts,
+                "place": place,
+                "advance": advance,
+                "stop": stop,
+            }
+            training = Training(**steps, work=work, reward=reward, rollouts=Rollouts(policy), pool=pool)
             ended = training.run()
             work.accelerator.end_training()
             place.finish(lambda folder: build(folder, training, about, ended))
@@ -80,11 +87,8 @@ def _work(
     settings: AdapterSettings, prompts: Prompts, policy: FormulaPolicy, place: Workplace, report: Report
 ) -> tuple[Work, Pool | None]:
     """What learning changes, before the first step, and Quark's pool."""
-    logs = place.output.with_name(f"{place.output.name}-logs")
-    numbers = {name: each for name, each in settings.decisive.items() if isinstance(each, int | float | str)}
-    accelerator = open_accelerator(settings.trackers, logs, choose_device(settings.device), numbers, report)
-    parameters = [each for each in policy.trainee.parameters() if each.requires_grad]
+    accelerator = accelerator_of(settings, place, report)
     completions = prompts_per_step(settings, prompts) * settings.samples
-    updates = Updates(parameters, settings, planned_updates(settings, completions))
+    updates = Updates(policy.trainee.parameters(), settings, planned_updates(settings, completions))
     pool = Pool(settings.controls, settings.pool) if settings.objective == QUARK else None
     return Work(settings, policy, accelerator, updates, Coefficients.of(settings)), pool

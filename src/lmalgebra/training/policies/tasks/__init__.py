@@ -24,20 +24,19 @@ _MOST = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSettings:
-    """What is to be learned, and on which prompts. Raises TrainingError for a value of the wrong kind or out of range.
+class PromptSettings:
+    """Which prompts there are, and what is said after them. Raises TrainingError for a value of the wrong kind or out
+    of range.
 
     `prompts` is a file of JSON Lines or `hub:owner/name@revision:split`; `rows` says how a row is read, by the field it
     must have, and `template` (Jinja over its fields) what is asked. `count` of them are drawn by `draw`, and of those
-    the share `held_out`, which is only judged. `reward` is a formula over components (see `rewards.written`).
+    the share `held_out`, which is only judged.
 
     Completions have at most `max_new_tokens` tokens and are sampled at `temperature` from the smallest set of tokens
-    that holds `top_p`. The final evaluation is the suite `evaluate_suite` by `evaluate_judges`, on `evaluate_count` of
-    the prompts held out ("none": no evaluation).
+    that holds `top_p`.
     """
 
     prompts: str
-    reward: str
     rows: str = "prompt"
     template: str = ""
     count: int | None = None
@@ -46,18 +45,32 @@ class TaskSettings:
     max_new_tokens: int = 32
     temperature: float = 1.0
     top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_kinds(self, TrainingError)
+        check_ranges(self, RANGES, TrainingError)
+        require_text(self, "prompts")
+        if self.rows not in ROWS:
+            raise TrainingError(f"rows = {self.rows!r} is no way to read a row.", _known(self.rows, tuple(ROWS)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings(PromptSettings):
+    """What is to be learned, and on which prompts. Raises TrainingError for a value of the wrong kind or out of range.
+
+    `reward` is a formula over components (see `rewards.written`). The final evaluation is the suite `evaluate_suite` by
+    `evaluate_judges`, on `evaluate_count` of the prompts held out ("none": no evaluation).
+    """
+
+    reward: str
     evaluate_suite: str = "none"
     evaluate_judges: tuple[str, ...] = ()
     evaluate_count: int = 200
 
     def __post_init__(self) -> None:
-        check_kinds(self, TrainingError)
-        check_ranges(self, RANGES, TrainingError)
-        for name in ("prompts", "reward"):
-            if not getattr(self, name).strip():
-                raise TrainingError(f"{name} is empty.", "Give it a value.")
-        if self.rows not in ROWS:
-            raise TrainingError(f"rows = {self.rows!r} is no way to read a row.", _known(self.rows, tuple(ROWS)))
+        super().__post_init__()
+        check_ranges(self, {"evaluate_count": (1, _MOST)}, TrainingError)
+        require_text(self, "reward")
 
 
 RANGES = {
@@ -67,9 +80,15 @@ RANGES = {
     "max_new_tokens": (1, 1 << 16),
     "temperature": (0.01, 100),
     "top_p": (0.01, 1),
-    "evaluate_count": (1, _MOST),
 }
 """The least and most of the settings that are numbers."""
+
+
+def require_text(settings: Any, *names: str) -> None:
+    """Raise TrainingError for a setting that is empty."""
+    for name in names:
+        if not getattr(settings, name).strip():
+            raise TrainingError(f"{name} is empty.", "Give it a value.")
 
 
 def task_values(name: str) -> dict[str, Any]:
