@@ -123,8 +123,8 @@ def test_every_verb_that_takes_a_formula_takes_a_recipe(lm, verb):
 def test_every_verb_that_speaks_by_a_formula_is_among_them(lm):
     verbs = re.findall(r"^│ (\w+) ", lm("--help").stdout, re.MULTILINE)
     assert {*VERBS} < {*verbs}
-    named_or_open = {"evaluate", "tune"}  # several formulas by name, or one with open weights
-    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout and verb not in named_or_open] == [
+    of_their_own = {"evaluate", "tune", "rewrite"}  # several formulas by name, one with open weights, a file's own
+    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout and verb not in of_their_own] == [
         *VERBS
     ]
 
