@@ -1,6 +1,9 @@
 """A command line within the test process, and a voice whose every draw can be worked out by hand."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +51,20 @@ def letters(tmp_path: Path) -> Path:
 def samples(text: str) -> list[dict]:
     """JSON Lines as objects."""
     return [json.loads(line) for line in text.splitlines()]
+
+
+def stop_a_training(folder: Path, *arguments: object) -> None:
+    """Start `lmalgebra train` in `folder` and press Ctrl-C when it has told of a step: it must leave a checkpoint."""
+    command = [sys.executable, "-m", "lmalgebra", "train", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
+        told = ""
+        while "step " not in told:
+            line = running.stderr.readline()
+            assert line, told  # it has ended instead
+            told += line
+        running.send_signal(signal.SIGINT)
+        told += running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "Stopping after this step, with a checkpoint" in told
+    assert "The same command with --resume goes on." in told
+    assert list((folder / "out-unfinished").glob("checkpoint-*"))

@@ -124,9 +124,7 @@ def test_every_verb_that_speaks_by_a_formula_is_among_them(lm):
     verbs = re.findall(r"^│ (\w+) ", lm("--help").stdout, re.MULTILINE)
     assert {*VERBS} < {*verbs}
     of_their_own = {"evaluate", "tune", "rewrite"}  # several formulas by name, one with open weights, a file's own
-    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout and verb not in of_their_own] == [
-        *VERBS
-    ]
+    assert [verb for verb in verbs if "--formula" in lm(verb, "--help").stdout and verb not in of_their_own] == [*VERBS]
 
 
 def test_check_shows_a_recipes_formula_and_what_stands_for_its_parts(lm):

@@ -1,12 +1,10 @@
 """`lmalgebra train classifier`: from a file of examples to a folder, and what is said on the way."""
 
 import json
-import signal
-import subprocess
-import sys
 
 import pytest
 
+from cli.conftest import stop_a_training
 from training.classifiers.synthetic import save_base, write_examples
 
 pytest.importorskip("sklearn")
@@ -55,14 +53,4 @@ def test_without_the_extra_it_says_how_to_install_it(lm, settings, monkeypatch):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(settings, tmp_path):
-    command = [sys.executable, "-m", "lmalgebra", "train", "classifier", str(settings), "--epochs", "200"]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    told = ""
-    while "step " not in told:
-        told += running.stderr.readline()
-    running.send_signal(signal.SIGINT)
-    told += running.communicate(timeout=60)[1]
-    assert running.returncode == 130
-    assert "Stopping after this step, with a checkpoint" in told
-    assert "The same command with --resume goes on." in told
-    assert list((tmp_path / "out-unfinished").glob("checkpoint-*"))
+    stop_a_training(tmp_path, "classifier", settings, "--epochs", 200)

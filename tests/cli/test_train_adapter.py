@@ -1,14 +1,12 @@
 """`lmalgebra train adapter`: from settings to a folder that speaks, and what is said on the way."""
 
 import json
-import signal
-import subprocess
-import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
+from cli.conftest import stop_a_training
 from lmalgebra.cli.train_adapter import SETTINGS
 from lmalgebra.training.policies.settings import CONTROLS, AdapterSettings
 from tiny_classifiers import llama, save_language_model
@@ -86,14 +84,4 @@ def test_mistakes_are_one_sentence(lm, config, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(config, tmp_path):
-    command = [sys.executable, "-m", "lmalgebra", "train", "adapter", str(config), "--steps", "500"]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    told = ""
-    while "step 1 of" not in told:
-        told += running.stderr.readline()
-    running.send_signal(signal.SIGINT)
-    told += running.communicate(timeout=60)[1]
-    assert running.returncode == 130
-    assert "Stopping after this step, with a checkpoint" in told
-    assert "The same command with --resume goes on." in told
-    assert list((tmp_path / "out-unfinished").glob("checkpoint-*"))
+    stop_a_training(tmp_path, "adapter", config, "--steps", 500)

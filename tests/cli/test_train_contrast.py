@@ -1,15 +1,13 @@
 """`lmalgebra train contrast`: from a file of groups to a folder, and what is said on the way."""
 
 import json
-import signal
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from cli.conftest import stop_a_training
 from lmalgebra.cli import app
 from lmalgebra.training.contrast.settings import ContrastSettings, load_settings
 from tiny_classifiers import llama, save_language_model
@@ -91,14 +89,4 @@ def test_settings_of_the_experiments_are_settings(file):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(settings, tmp_path):
-    command = [sys.executable, "-m", "lmalgebra", "train", "contrast", str(settings), "--steps", "2000"]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    told = ""
-    while "step " not in told:
-        told += running.stderr.readline()
-    running.send_signal(signal.SIGINT)
-    told += running.communicate(timeout=60)[1]
-    assert running.returncode == 130
-    assert "Stopping after this step, with a checkpoint" in told
-    assert "The same command with --resume goes on." in told
-    assert list((tmp_path / "out-unfinished").glob("checkpoint-*"))
+    stop_a_training(tmp_path, "contrast", settings, "--steps", 2000)

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lmalgebra.cli.console import INTERRUPTED, error_console, progress_bars, say
-from lmalgebra.cli.options import given, option
+from lmalgebra.cli.options import given
+from lmalgebra.cli.settings_options import Setting, take_options
 from lmalgebra.errors import LmalgebraError
 
 if TYPE_CHECKING:
@@ -23,233 +24,116 @@ SIDES = ("positives", "negatives")
 _CORPUS, _WRITER, _HOW_MANY, _FILTERS, _RUNNING = "Sentences", "Writer", "How many", "Filters", "Running"
 
 
-@app.command()
-def paraphrase(
-    context: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SETTINGS.toml",
-            show_default=False,
-            help="TOML, with settings named like the options; options given here replace them.",
-        ),
-    ] = None,
-    corpus: Annotated[
-        str | None,
-        option(
-            _CORPUS,
-            "--corpus",
-            text="JSON Lines, plain text line by line, or hub:OWNER/NAME@REVISION:SPLIT (extra 'evaluate').",
-            metavar="FILE|hub:NAME",
-        ),
-    ] = None,
-    field: Annotated[
-        str | None, option(_CORPUS, "--field", text="Field of the sentence. Default: text.", metavar="FIELD")
-    ] = None,
-    positive_field: Annotated[
-        str | None,
-        option(
-            _CORPUS, "--positive-field", text="What positives paraphrase. Default: that of --field.", metavar="FIELD"
-        ),
-    ] = None,
-    negative_field: Annotated[
-        str | None, option(_CORPUS, "--negative-field", text="The same for negatives.", metavar="FIELD")
-    ] = None,
-    count: Annotated[
-        int | None, option(_CORPUS, "--count", text="Draw so many sentences. Default: all.", metavar="SENTENCES")
-    ] = None,
-    draw: Annotated[
-        int | None, option(_CORPUS, "--draw", text="Decides which are drawn. Default: 0.", metavar="NUMBER")
-    ] = None,
-    attribute: Annotated[
-        str | None,
-        option(
-            _WRITER,
-            "--attribute",
-            text="Templates, examples and judge: toxicity, sentiment, or plain (none). Default: toxicity.",
-            metavar="NAME",
-        ),
-    ] = None,
-    voice: Annotated[
-        str | None, option(_WRITER, "--voice", text="A voice file. Default: the model alone.", metavar="VOICE.toml")
-    ] = None,
-    model: Annotated[
-        str | None,
-        option(_WRITER, "--model", text="The model, without a voice file. Default: smollm2-135m.", metavar="NAME"),
-    ] = None,
-    positive_formula: Annotated[
-        str | None,
-        option(
-            _WRITER,
-            "--positive-formula",
-            text="What writes positives, over the voice's terms. Default: its own formula.",
-            metavar="TEXT",
-        ),
-    ] = None,
-    negative_formula: Annotated[
-        str | None, option(_WRITER, "--negative-formula", text="The same for negatives.", metavar="TEXT")
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        option(
-            _WRITER,
-            "--endpoint",
-            text="In place of a voice: an address of OpenAI's chat protocol.",
-            metavar="http://HOST/v1",
-        ),
-    ] = None,
-    served: Annotated[str | None, option(_WRITER, "--served", text="The model's name there.", metavar="NAME")] = None,
-    key_env: Annotated[
-        str | None, option(_WRITER, "--key-env", text="Environment variable with its key.", metavar="NAME")
-    ] = None,
-    positive_template: Annotated[
-        str | None,
-        option(
-            _WRITER,
-            "--positive-template",
-            text="What is asked for positives: Jinja over `text` and the row's fields. Default: the attribute's.",
-            metavar="TEXT",
-        ),
-    ] = None,
-    negative_template: Annotated[
-        str | None, option(_WRITER, "--negative-template", text="The same for negatives.", metavar="TEXT")
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None,
-        option(_WRITER, "--max-new-tokens", text="Stop after so many tokens. Default: 64.", metavar="TOKENS"),
-    ] = None,
-    temperature: Annotated[
-        float | None, option(_WRITER, "--temperature", text="Of sampling. Default: 0.6.", metavar="NUMBER")
-    ] = None,
-    top_p: Annotated[
-        float | None, option(_WRITER, "--top-p", text="Of sampling. Default: 0.95.", metavar="PROBABILITY")
-    ] = None,
-    stop: Annotated[
-        list[str] | None,
-        option(_WRITER, "--stop", text="Stop before this text; may be given several times.", metavar="TEXT"),
-    ] = None,
-    seed: Annotated[
-        int | None, option(_WRITER, "--seed", text="Decides every draw. Default: 0.", metavar="NUMBER")
-    ] = None,
-    positives: Annotated[
-        int | None, option(_HOW_MANY, "--positives", text="Wanted of a sentence. Default: 3.", metavar="TEXTS")
-    ] = None,
-    negatives: Annotated[
-        int | None, option(_HOW_MANY, "--negatives", text="The same. Default: 3.", metavar="TEXTS")
-    ] = None,
-    least: Annotated[
-        int | None,
-        option(_HOW_MANY, "--least", text="Groups with less on a side are left out. Default: 1.", metavar="TEXTS"),
-    ] = None,
-    tries: Annotated[
-        int | None, option(_HOW_MANY, "--tries", text="Ask so often for what lacks. Default: 4.", metavar="TIMES")
-    ] = None,
-    judge: Annotated[
-        str | None,
-        option(
-            _FILTERS,
-            "--judge",
-            text="Scores the attribute, written as for evaluate, or none. Default: the attribute's.",
-            metavar="JUDGE",
-        ),
-    ] = None,
-    judge_template: Annotated[
-        str | None,
-        option(_FILTERS, "--judge-template", text="What a language model is asked as judge.", metavar="TEXT"),
-    ] = None,
-    judge_scale: Annotated[
-        float | None, option(_FILTERS, "--judge-scale", text="The most it may answer. Default: 10.", metavar="NUMBER")
-    ] = None,
-    judge_key_env: Annotated[
-        str | None,
-        option(_FILTERS, "--judge-key-env", text="Environment variable with its server's key.", metavar="NAME"),
-    ] = None,
-    judged: Annotated[
-        str | None,
-        option(_FILTERS, "--judged", text="Whether it scores what is unwanted, or wanted.", metavar="unwanted|wanted"),
-    ] = None,
-    below: Annotated[
-        float | None,
-        option(_FILTERS, "--below", text="The side with less of it scores below this. Default: 0.5.", metavar="SCORE"),
-    ] = None,
-    above: Annotated[
-        float | None,
-        option(_FILTERS, "--above", text="The other scores at least this. Default: 0.5.", metavar="SCORE"),
-    ] = None,
-    embedder: Annotated[
-        str | None,
-        option(
-            _FILTERS,
-            "--embedder",
-            text="Encoder that judges meaning, or none. Default: sentence-transformers/all-MiniLM-L6-v2.",
-            metavar="NAME",
-        ),
-    ] = None,
-    similarity: Annotated[
-        float | None,
-        option(_FILTERS, "--similarity", text="Least similarity to the sentence. Default: 0.5.", metavar="COSINE"),
-    ] = None,
-    shortest: Annotated[
-        float | None,
-        option(_FILTERS, "--shortest", text="Least words, over the sentence's. Default: 0.4.", metavar="RATIO"),
-    ] = None,
-    longest: Annotated[
-        float | None, option(_FILTERS, "--longest", text="Most words likewise. Default: 2.5.", metavar="RATIO")
-    ] = None,
-    fluency: Annotated[
-        str | None,
-        option(
-            _FILTERS,
-            "--fluency",
-            text="Model that measures likelihood, or none. Default: smollm2-135m.",
-            metavar="NAME",
-        ),
-    ] = None,
-    likelihood_gap: Annotated[
-        float | None,
-        option(
-            _FILTERS,
-            "--likelihood-gap",
-            text="Most difference of mean token losses from the sentence's. Default: 4.",
-            metavar="NATS",
-        ),
-    ] = None,
-    refusals: Annotated[
-        list[str] | None,
-        option(
-            _FILTERS,
-            "--refusals",
-            text="A phrase with which models decline, in place of the known ones; may be given several times.",
-            metavar="PHRASE",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        option(_RUNNING, "--output", text="Groups; beside it what was rejected, and a card.", metavar="FILE"),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        option(
-            _RUNNING,
-            "--patience",
-            text="End after so many sentences in a row of which nothing is accepted. Default: 25.",
-            metavar="SENTENCES",
-        ),
-    ] = None,
-    block: Annotated[
-        int | None, option(_RUNNING, "--block", text="Sentences worked on at once. Default: 8.", metavar="SENTENCES")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.", rich_help_panel=_RUNNING)] = False,
-) -> None:
+SETTINGS = (
+    Setting(
+        _CORPUS,
+        "corpus",
+        str,
+        "FILE|hub:NAME",
+        "",
+        "JSON Lines, plain text line by line, or hub:OWNER/NAME@REVISION:SPLIT (extra 'evaluate').",
+    ),
+    Setting(_CORPUS, "field", str, "FIELD", "text", "Field of the sentence."),
+    Setting(_CORPUS, "positive_field", str, "FIELD", "that of --field", "What positives paraphrase."),
+    Setting(_CORPUS, "negative_field", str, "FIELD", "", "The same for negatives."),
+    Setting(_CORPUS, "count", int, "SENTENCES", "all", "Draw so many sentences."),
+    Setting(_CORPUS, "draw", int, "NUMBER", "0", "Decides which are drawn."),
+    Setting(
+        _WRITER,
+        "attribute",
+        str,
+        "NAME",
+        "toxicity",
+        "Templates, examples and judge: toxicity, sentiment, or plain (none).",
+    ),
+    Setting(_WRITER, "voice", str, "VOICE.toml", "the model alone", "A voice file."),
+    Setting(_WRITER, "model", str, "NAME", "smollm2-135m", "The model, without a voice file."),
+    Setting(
+        _WRITER, "positive_formula", str, "TEXT", "its own formula", "What writes positives, over the voice's terms."
+    ),
+    Setting(_WRITER, "negative_formula", str, "TEXT", "", "The same for negatives."),
+    Setting(
+        _WRITER, "endpoint", str, "http://HOST/v1", "", "In place of a voice: an address of OpenAI's chat protocol."
+    ),
+    Setting(_WRITER, "served", str, "NAME", "", "The model's name there."),
+    Setting(_WRITER, "key_env", str, "NAME", "", "Environment variable with its key."),
+    Setting(
+        _WRITER,
+        "positive_template",
+        str,
+        "TEXT",
+        "the attribute's",
+        "What is asked for positives: Jinja over `text` and the row's fields.",
+    ),
+    Setting(_WRITER, "negative_template", str, "TEXT", "", "The same for negatives."),
+    Setting(_WRITER, "max_new_tokens", int, "TOKENS", "64", "Stop after so many tokens."),
+    Setting(_WRITER, "temperature", float, "NUMBER", "0.6", "Of sampling."),
+    Setting(_WRITER, "top_p", float, "PROBABILITY", "0.95", "Of sampling."),
+    Setting(_WRITER, "stop", list, "TEXT", "", "Stop before this text; may be given several times."),
+    Setting(_WRITER, "seed", int, "NUMBER", "0", "Decides every draw."),
+    Setting(_HOW_MANY, "positives", int, "TEXTS", "3", "Wanted of a sentence."),
+    Setting(_HOW_MANY, "negatives", int, "TEXTS", "3", "The same."),
+    Setting(_HOW_MANY, "least", int, "TEXTS", "1", "Groups with less on a side are left out."),
+    Setting(_HOW_MANY, "tries", int, "TIMES", "4", "Ask so often for what lacks."),
+    Setting(
+        _FILTERS, "judge", str, "JUDGE", "the attribute's", "Scores the attribute, written as for evaluate, or none."
+    ),
+    Setting(_FILTERS, "judge_template", str, "TEXT", "", "What a language model is asked as judge."),
+    Setting(_FILTERS, "judge_scale", float, "NUMBER", "10", "The most it may answer."),
+    Setting(_FILTERS, "judge_key_env", str, "NAME", "", "Environment variable with its server's key."),
+    Setting(_FILTERS, "judged", str, "unwanted|wanted", "", "Whether it scores what is unwanted, or wanted."),
+    Setting(_FILTERS, "below", float, "SCORE", "0.5", "The side with less of it scores below this."),
+    Setting(_FILTERS, "above", float, "SCORE", "0.5", "The other scores at least this."),
+    Setting(
+        _FILTERS,
+        "embedder",
+        str,
+        "NAME",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "Encoder that judges meaning, or none.",
+    ),
+    Setting(_FILTERS, "similarity", float, "COSINE", "0.5", "Least similarity to the sentence."),
+    Setting(_FILTERS, "shortest", float, "RATIO", "0.4", "Least words, over the sentence's."),
+    Setting(_FILTERS, "longest", float, "RATIO", "2.5", "Most words likewise."),
+    Setting(_FILTERS, "fluency", str, "NAME", "smollm2-135m", "Model that measures likelihood, or none."),
+    Setting(
+        _FILTERS, "likelihood_gap", float, "NATS", "4", "Most difference of mean token losses from the sentence's."
+    ),
+    Setting(
+        _FILTERS,
+        "refusals",
+        list,
+        "PHRASE",
+        "",
+        "A phrase with which models decline, in place of the known ones; may be given several times.",
+    ),
+    Setting(_RUNNING, "output", str, "FILE", "", "Groups; beside it what was rejected, and a card."),
+    Setting(
+        _RUNNING,
+        "patience",
+        int,
+        "SENTENCES",
+        "25",
+        "End after so many sentences in a row of which nothing is accepted.",
+    ),
+    Setting(_RUNNING, "block", int, "SENTENCES", "8", "Sentences worked on at once."),
+)
+"""All settings of paraphrases, in the order of the help text."""
+
+
+def paraphrase(config: str | None = None, resume: bool = False, **options: Any) -> None:
     """Write groups for training by contrast: paraphrases of each sentence that have an attribute, and that lack it.
 
-    FILE is .jsonl or .parquet. Ctrl-C leaves what is done, and --resume goes on. What came of each filter goes to
-    standard output.
+    FILE is .jsonl or .parquet. Ctrl-C leaves what is done, and --resume goes on.
+    What came of each filter goes to standard output.
     """
     from lmalgebra.training.paraphrases.settings import load_settings
 
-    options = {name: value for name, value in context.params.items() if name not in ("config", "resume")}
-    _write(load_settings(config, given(**options)), resume)
+    _write(load_settings(None if config is None else Path(config), given(**options)), resume)
+
+
+take_options(paraphrase, SETTINGS)
+app.command()(paraphrase)
 
 
 @app.command()

@@ -5,12 +5,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lmalgebra.cli.console import say
+import typer
+
+from lmalgebra.cli.console import INTERRUPTED, say
 
 
 @contextmanager
 def stop_when_asked() -> Iterator[Callable[[], bool]]:
-    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once."""
+    """Says whether Ctrl-C was pressed, which then does nothing else; pressed again, it stops at once.
+
+    Work that has stopped so ends the command, with a sentence and the exit code of an interruption.
+    """
+    from lmalgebra.training.checkpoints import Stopped
+
     asked = False
     if threading.current_thread() is not threading.main_thread():  # where no signal can be caught
         yield lambda: False
@@ -26,5 +33,8 @@ def stop_when_asked() -> Iterator[Callable[[], bool]]:
     before = signal.signal(signal.SIGINT, ask)
     try:
         yield lambda: asked
+    except Stopped as stopped:
+        say(str(stopped))
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGINT, before)

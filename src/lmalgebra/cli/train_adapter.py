@@ -4,12 +4,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from lmalgebra.cli.console import INTERRUPTED, say
+from lmalgebra.cli.console import say
 from lmalgebra.cli.options import given
+from lmalgebra.cli.settings_options import RUNNING, Setting, take_options
 from lmalgebra.cli.stopping import stop_when_asked
-from lmalgebra.cli.train_settings import RUNNING, Setting, steps_told, take_options
+from lmalgebra.cli.train_progress import steps_told
 from lmalgebra.cli.voices import model_registry, open_voice
 
 if TYPE_CHECKING:
@@ -84,20 +83,13 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
 
     Ctrl-C leaves a checkpoint, from which --resume goes on.
     """
-    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.policies.settings import load_settings
     from lmalgebra.training.policies.train import train_adapter
 
     settings, models = load_settings(config, given(**options)), model_registry()
     asked = _asked(settings)
-    try:
-        with steps_told(_numbers, _reward) as advance, stop_when_asked() as stop:
-            trained = train_adapter(
-                settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
-            )
-    except Stopped as stopped:
-        say(str(stopped))
-        raise typer.Exit(INTERRUPTED) from None
+    with steps_told(_numbers, _reward) as advance, stop_when_asked() as stop:
+        trained = train_adapter(settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop)
     _tell(trained)
     if asked is not None:
         _evaluate(settings, asked, trained, models)
@@ -105,9 +97,8 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
 
 take_options(
     adapter,
-    "TOML, with settings named like the options; or a task: toxicity, constrained, open_ended, dialogue_safety, "
-    "grounded_dialogue.",
     SETTINGS,
+    "Or a task: toxicity, constrained, open_ended, dialogue_safety, grounded_dialogue.",
 )
 
 

@@ -1,12 +1,11 @@
 """`lmalgebra train contrast`: a model that tells wanted texts from unwanted ones by their perplexities."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from lmalgebra.cli.console import INTERRUPTED, say
-from lmalgebra.cli.options import given, option
+from lmalgebra.cli.console import say
+from lmalgebra.cli.options import given
+from lmalgebra.cli.settings_options import Setting, take_options
 from lmalgebra.cli.stopping import stop_when_asked
 from lmalgebra.cli.train_progress import progress
 
@@ -16,380 +15,93 @@ if TYPE_CHECKING:
 _DATA, _OBJECTIVE, _NETWORK, _TRAINING, _RUNNING = "Data", "Objective", "Network", "Training", "Running"
 
 
-def contrast(
-    config: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SETTINGS.toml",
-            show_default=False,
-            help="TOML, with settings named like the options; options given here replace them.",
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        option(
-            _DATA,
-            "--data",
-            text="JSON Lines, Parquet or hub:owner/name; may be given several times.",
-            metavar="FILE.jsonl",
-        ),
-    ] = None,
-    positives: Annotated[
-        list[str] | None,
-        option(
-            _DATA,
-            "--positives",
-            text="Field of the wanted texts; may be given several times. Default: positives.",
-            metavar="FIELD",
-        ),
-    ] = None,
-    negatives: Annotated[
-        list[str] | None,
-        option(
-            _DATA, "--negatives", text="Field of the unwanted texts; likewise. Default: negatives.", metavar="FIELD"
-        ),
-    ] = None,
-    anchor: Annotated[
-        str | None,
-        option(
-            _DATA,
-            "--anchor",
-            text="Field of what both mean; equal ones are one group. Default: anchor.",
-            metavar="FIELD",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        option(
-            _DATA,
-            "--prompt",
-            text="What comes before each text: a template over {{ anchor }}. Default: nothing.",
-            metavar="TEXT",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int | None,
-        option(_DATA, "--max-tokens", text="Of longer texts the first so many count. Default: 128.", metavar="TOKENS"),
-    ] = None,
-    end_token: Annotated[
-        bool | None, option(_DATA, "--end-token/--no-end-token", text="Count each text's end, too.")
-    ] = None,
-    held_out: Annotated[
-        float | None,
-        option(_DATA, "--held-out", text="Share of the groups that are only measured. Default: 0.1.", metavar="SHARE"),
-    ] = None,
-    held_out_groups: Annotated[
-        int | None, option(_DATA, "--held-out-groups", text="At most so many of them. Default: 200.", metavar="GROUPS")
-    ] = None,
-    held_out_data: Annotated[
-        list[str] | None,
-        option(
-            _DATA, "--held-out-data", text="Groups to measure in place of a share: JSON Lines.", metavar="FILE.jsonl"
-        ),
-    ] = None,
-    objective: Annotated[
-        str | None,
-        option(
-            _OBJECTIVE,
-            "--objective",
-            text="contrast, positives, negatives; by TRL dpo, simpo, orpo. Default: contrast.",
-            metavar="NAME",
-        ),
-    ] = None,
-    phi: Annotated[
-        str | None,
-        option(_OBJECTIVE, "--phi", text="log-perplexity or perplexity. Default: log-perplexity.", metavar="NAME"),
-    ] = None,
-    loss: Annotated[
-        str | None,
-        option(
-            _OBJECTIVE, "--loss", text="ratio, or softmax as the paper's code has it. Default: ratio.", metavar="NAME"
-        ),
-    ] = None,
-    distance: Annotated[
-        str | None,
-        option(
-            _OBJECTIVE,
-            "--distance",
-            text="absolute, or signed, which makes every negative less likely. Default: absolute.",
-            metavar="NAME",
-        ),
-    ] = None,
-    prototype: Annotated[
-        str | None,
-        option(
-            _OBJECTIVE,
-            "--prototype",
-            text="Mean of the positives of each group, or of the batch. Default: group.",
-            metavar="NAME",
-        ),
-    ] = None,
-    prototype_gradient: Annotated[
-        bool | None,
-        option(
-            _OBJECTIVE,
-            "--prototype-gradient/--no-prototype-gradient",
-            text="Let gradients flow through the prototype. Default: they do.",
-        ),
-    ] = None,
-    tau: Annotated[
-        float | None,
-        option(_OBJECTIVE, "--tau", text="Divides distances, in the unit of phi. Default: 1.", metavar="NUMBER"),
-    ] = None,
-    alpha: Annotated[
-        float | None, option(_OBJECTIVE, "--alpha", text="Weight of negatives. Default: 1.", metavar="NUMBER")
-    ] = None,
-    most_positives: Annotated[
-        int | None,
-        option(
-            _OBJECTIVE,
-            "--most-positives",
-            text="Draw so many of a group in each epoch. Default: 0, all.",
-            metavar="TEXTS",
-        ),
-    ] = None,
-    most_negatives: Annotated[
-        int | None,
-        option(_OBJECTIVE, "--most-negatives", text="The same for negatives. Default: 0, all.", metavar="TEXTS"),
-    ] = None,
-    random_negatives: Annotated[
-        int | None,
-        option(
-            _OBJECTIVE,
-            "--random-negatives",
-            text="Negatives of other anchors beside a group's own. Default: 0.",
-            metavar="TEXTS",
-        ),
-    ] = None,
-    likelihood: Annotated[
-        float | None,
-        option(
-            _OBJECTIVE, "--likelihood", text="Weight of the positives' mean token loss. Default: 0.", metavar="NUMBER"
-        ),
-    ] = None,
-    kl: Annotated[
-        float | None,
-        option(
-            _OBJECTIVE,
-            "--kl",
-            text="Weight of the divergence from the start, on positives. Default: 0.",
-            metavar="NUMBER",
-        ),
-    ] = None,
-    beta: Annotated[
-        float | None, option(_OBJECTIVE, "--beta", text="That of dpo, simpo and orpo. Default: 0.1.", metavar="NUMBER")
-    ] = None,
-    model: Annotated[
-        str | None,
-        option(_NETWORK, "--model", text="Causal model: a folder, hub id or catalogue name.", metavar="NAME"),
-    ] = None,
-    method: Annotated[
-        str | None,
-        option(
-            _NETWORK, "--method", text="lora, full, or qlora (4-bit weights, on CUDA). Default: lora.", metavar="NAME"
-        ),
-    ] = None,
-    rank: Annotated[
-        int | None, option(_NETWORK, "--rank", text="Rank of the updates. Default: 16.", metavar="RANK")
-    ] = None,
-    lora_scale: Annotated[
-        float | None,
-        option(_NETWORK, "--lora-scale", text="Factor of the updates, alpha over rank. Default: 2.", metavar="NUMBER"),
-    ] = None,
-    lora_dropout: Annotated[
-        float | None,
-        option(_NETWORK, "--lora-dropout", text="Dropout before the updates. Default: 0.", metavar="SHARE"),
-    ] = None,
-    targets: Annotated[
-        list[str] | None,
-        option(_NETWORK, "--targets", text="Linear layers that are updated. Default: all-linear.", metavar="NAME"),
-    ] = None,
-    merge: Annotated[
-        bool | None,
-        option(_NETWORK, "--merge/--no-merge", text="Write a model with the updates in its weights, not an adapter."),
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        option(_NETWORK, "--dtype", text="auto, float32, bfloat16 or float16. Default: auto.", metavar="NAME"),
-    ] = None,
-    epochs: Annotated[
-        float | None, option(_TRAINING, "--epochs", text="Times through the data. Default: 3.", metavar="EPOCHS")
-    ] = None,
-    steps: Annotated[
-        int | None,
-        option(_TRAINING, "--steps", text="End after so many steps. Default: 0, the epochs decide.", metavar="STEPS"),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        option(
-            _TRAINING,
-            "--batch-size",
-            text="Groups (for TRL's objectives pairs) in a pass. Default: 8.",
-            metavar="GROUPS",
-        ),
-    ] = None,
-    accumulation: Annotated[
-        int | None, option(_TRAINING, "--accumulation", text="Passes in a step. Default: 1.", metavar="PASSES")
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        option(_TRAINING, "--learning-rate", text="AdamW's, at its height. Default: 1e-4.", metavar="NUMBER"),
-    ] = None,
-    warmup: Annotated[
-        float | None,
-        option(
-            _TRAINING,
-            "--warmup",
-            text="Share of the steps in which it rises; then it falls. Default: 0.1.",
-            metavar="SHARE",
-        ),
-    ] = None,
-    weight_decay: Annotated[
-        float | None, option(_TRAINING, "--weight-decay", text="AdamW's. Default: 0.", metavar="NUMBER")
-    ] = None,
-    max_gradient: Annotated[
-        float | None,
-        option(_TRAINING, "--max-gradient", text="Norm to which gradients are cut. Default: 1.", metavar="NUMBER"),
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        option(
-            _TRAINING,
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            text="Compute activations twice, for less memory.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        option(
-            _TRAINING,
-            "--seed",
-            text="Decides the split, the updates' start and the order. Default: 0.",
-            metavar="NUMBER",
-        ),
-    ] = None,
-    utility: Annotated[
-        str | None,
-        option(
-            _RUNNING,
-            "--utility",
-            text="Texts whose likelihood should stay: JSON Lines or hub:owner/name.",
-            metavar="FILE.jsonl",
-        ),
-    ] = None,
-    utility_field: Annotated[
-        str | None, option(_RUNNING, "--utility-field", text="Their field. Default: text.", metavar="FIELD")
-    ] = None,
-    utility_limit: Annotated[
-        float | None,
-        option(
-            _RUNNING,
-            "--utility-limit",
-            text="End where their perplexity is above so many times that at the start. Default: 1.1.",
-            metavar="FACTOR",
-        ),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        option(
-            _RUNNING,
-            "--judge",
-            text="Scores what is said after half a held-out negative. Default: none.",
-            metavar="JUDGE",
-        ),
-    ] = None,
-    evaluate_steps: Annotated[
-        int | None,
-        option(_RUNNING, "--evaluate-steps", text="Steps between measurements. Default: 50.", metavar="STEPS"),
-    ] = None,
-    checkpoint_steps: Annotated[
-        int | None,
-        option(_RUNNING, "--checkpoint-steps", text="Steps between checkpoints. Default: 200.", metavar="STEPS"),
-    ] = None,
-    report_to: Annotated[
-        list[str] | None,
-        option(_RUNNING, "--report-to", text="Trackers: tensorboard, wandb, trackio. Default: none.", metavar="NAME"),
-    ] = None,
-    output: Annotated[str | None, option(_RUNNING, "--output", text="Folder to make.", metavar="FOLDER")] = None,
-    device: Annotated[
-        str | None,
-        option(_RUNNING, "--device", text="Where to compute: auto, cpu, cuda ... Default: auto.", metavar="NAME"),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop.", rich_help_panel=_RUNNING)] = False,
-) -> None:
+SETTINGS = (
+    Setting(
+        _DATA, "data", list, "FILE.jsonl", "", "JSON Lines, Parquet or hub:owner/name; may be given several times."
+    ),
+    Setting(_DATA, "positives", list, "FIELD", "positives", "Field of the wanted texts; may be given several times."),
+    Setting(_DATA, "negatives", list, "FIELD", "negatives", "Field of the unwanted texts; likewise."),
+    Setting(_DATA, "anchor", str, "FIELD", "anchor", "Field of what both mean; equal ones are one group."),
+    Setting(_DATA, "prompt", str, "TEXT", "nothing", "What comes before each text: a template over {{ anchor }}."),
+    Setting(_DATA, "max_tokens", int, "TOKENS", "128", "Of longer texts the first so many count."),
+    Setting(_DATA, "end_token", bool, "", "", "Count each text's end, too."),
+    Setting(_DATA, "held_out", float, "SHARE", "0.1", "Share of the groups that are only measured."),
+    Setting(_DATA, "held_out_groups", int, "GROUPS", "200", "At most so many of them."),
+    Setting(_DATA, "held_out_data", list, "FILE.jsonl", "", "Groups to measure in place of a share: JSON Lines."),
+    Setting(
+        _OBJECTIVE, "objective", str, "NAME", "contrast", "contrast, positives, negatives; by TRL dpo, simpo, orpo."
+    ),
+    Setting(_OBJECTIVE, "phi", str, "NAME", "log-perplexity", "log-perplexity or perplexity."),
+    Setting(_OBJECTIVE, "loss", str, "NAME", "ratio", "ratio, or softmax as the paper's code has it."),
+    Setting(
+        _OBJECTIVE, "distance", str, "NAME", "absolute", "absolute, or signed, which makes every negative less likely."
+    ),
+    Setting(_OBJECTIVE, "prototype", str, "NAME", "group", "Mean of the positives of each group, or of the batch."),
+    Setting(_OBJECTIVE, "prototype_gradient", bool, "", "they do", "Let gradients flow through the prototype."),
+    Setting(_OBJECTIVE, "tau", float, "NUMBER", "1", "Divides distances, in the unit of phi."),
+    Setting(_OBJECTIVE, "alpha", float, "NUMBER", "1", "Weight of negatives."),
+    Setting(_OBJECTIVE, "most_positives", int, "TEXTS", "0, all", "Draw so many of a group in each epoch."),
+    Setting(_OBJECTIVE, "most_negatives", int, "TEXTS", "0, all", "The same for negatives."),
+    Setting(_OBJECTIVE, "random_negatives", int, "TEXTS", "0", "Negatives of other anchors beside a group's own."),
+    Setting(_OBJECTIVE, "likelihood", float, "NUMBER", "0", "Weight of the positives' mean token loss."),
+    Setting(_OBJECTIVE, "kl", float, "NUMBER", "0", "Weight of the divergence from the start, on positives."),
+    Setting(_OBJECTIVE, "beta", float, "NUMBER", "0.1", "That of dpo, simpo and orpo."),
+    Setting(_NETWORK, "model", str, "NAME", "", "Causal model: a folder, hub id or catalogue name."),
+    Setting(_NETWORK, "method", str, "NAME", "lora", "lora, full, or qlora (4-bit weights, on CUDA)."),
+    Setting(_NETWORK, "rank", int, "RANK", "16", "Rank of the updates."),
+    Setting(_NETWORK, "lora_scale", float, "NUMBER", "2", "Factor of the updates, alpha over rank."),
+    Setting(_NETWORK, "lora_dropout", float, "SHARE", "0", "Dropout before the updates."),
+    Setting(_NETWORK, "targets", list, "NAME", "all-linear", "Linear layers that are updated."),
+    Setting(_NETWORK, "merge", bool, "", "", "Write a model with the updates in its weights, not an adapter."),
+    Setting(_NETWORK, "dtype", str, "NAME", "auto", "auto, float32, bfloat16 or float16."),
+    Setting(_TRAINING, "epochs", float, "EPOCHS", "3", "Times through the data."),
+    Setting(_TRAINING, "steps", int, "STEPS", "0, the epochs decide", "End after so many steps."),
+    Setting(_TRAINING, "batch_size", int, "GROUPS", "8", "Groups (for TRL's objectives pairs) in a pass."),
+    Setting(_TRAINING, "accumulation", int, "PASSES", "1", "Passes in a step."),
+    Setting(_TRAINING, "learning_rate", float, "NUMBER", "1e-4", "AdamW's, at its height."),
+    Setting(_TRAINING, "warmup", float, "SHARE", "0.1", "Share of the steps in which it rises; then it falls."),
+    Setting(_TRAINING, "weight_decay", float, "NUMBER", "0", "AdamW's."),
+    Setting(_TRAINING, "max_gradient", float, "NUMBER", "1", "Norm to which gradients are cut."),
+    Setting(_TRAINING, "gradient_checkpointing", bool, "", "", "Compute activations twice, for less memory."),
+    Setting(_TRAINING, "seed", int, "NUMBER", "0", "Decides the split, the updates' start and the order."),
+    Setting(
+        _RUNNING, "utility", str, "FILE.jsonl", "", "Texts whose likelihood should stay: JSON Lines or hub:owner/name."
+    ),
+    Setting(_RUNNING, "utility_field", str, "FIELD", "text", "Their field."),
+    Setting(
+        _RUNNING,
+        "utility_limit",
+        float,
+        "FACTOR",
+        "1.1",
+        "End where their perplexity is above so many times that at the start.",
+    ),
+    Setting(_RUNNING, "judge", str, "JUDGE", "none", "Scores what is said after half a held-out negative."),
+    Setting(_RUNNING, "evaluate_steps", int, "STEPS", "50", "Steps between measurements."),
+    Setting(_RUNNING, "checkpoint_steps", int, "STEPS", "200", "Steps between checkpoints."),
+    Setting(_RUNNING, "report_to", list, "NAME", "none", "Trackers: tensorboard, wandb, trackio."),
+    Setting(_RUNNING, "output", str, "FOLDER", "", "Folder to make."),
+    Setting(_RUNNING, "device", str, "NAME", "auto", "Where to compute: auto, cpu, cuda ..."),
+)
+"""All settings, in the order of the help text."""
+
+
+def contrast(config: str | None = None, resume: bool = False, **options: Any) -> None:
     """Train a model by contrastive perplexity (arXiv 2401.08491), or by a baseline, on wanted and unwanted texts.
 
     Writes an adapter to stand in formulas, or a model. Measures of the held-out groups go to standard output, before
     and after. Ctrl-C leaves a checkpoint, from which --resume goes on.
     """
     from lmalgebra.training.contrast.settings import load_settings
-
-    settings = load_settings(
-        config,
-        given(
-            data=data,
-            positives=positives,
-            negatives=negatives,
-            anchor=anchor,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            end_token=end_token,
-            held_out=held_out,
-            held_out_groups=held_out_groups,
-            held_out_data=held_out_data,
-            objective=objective,
-            phi=phi,
-            loss=loss,
-            distance=distance,
-            prototype=prototype,
-            prototype_gradient=prototype_gradient,
-            tau=tau,
-            alpha=alpha,
-            most_positives=most_positives,
-            most_negatives=most_negatives,
-            random_negatives=random_negatives,
-            likelihood=likelihood,
-            kl=kl,
-            beta=beta,
-            model=model,
-            method=method,
-            rank=rank,
-            lora_scale=lora_scale,
-            lora_dropout=lora_dropout,
-            targets=targets,
-            merge=merge,
-            dtype=dtype,
-            epochs=epochs,
-            steps=steps,
-            batch_size=batch_size,
-            accumulation=accumulation,
-            learning_rate=learning_rate,
-            warmup=warmup,
-            weight_decay=weight_decay,
-            max_gradient=max_gradient,
-            gradient_checkpointing=gradient_checkpointing,
-            seed=seed,
-            utility=utility,
-            utility_field=utility_field,
-            utility_limit=utility_limit,
-            judge=judge,
-            evaluate_steps=evaluate_steps,
-            checkpoint_steps=checkpoint_steps,
-            report_to=report_to,
-            output=output,
-            device=device,
-        ),
-    )
-    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.contrast.train import train_contrast
 
-    try:
-        with progress() as advance, stop_when_asked() as stop:
-            trained = train_contrast(settings, resume=resume, report=say, advance=advance, stop=stop)
-    except Stopped as stopped:
-        say(str(stopped))
-        raise typer.Exit(INTERRUPTED) from None
+    settings = load_settings(None if config is None else Path(config), given(**options))
+    with progress() as advance, stop_when_asked() as stop:
+        trained = train_contrast(settings, resume=resume, report=say, advance=advance, stop=stop)
     _tell(trained)
+
+
+take_options(contrast, SETTINGS)
 
 
 def _tell(trained: "Trained") -> None:

@@ -2,13 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from lmalgebra.cli import train_adapter
-from lmalgebra.cli.console import INTERRUPTED, say
+from lmalgebra.cli.console import say
 from lmalgebra.cli.options import given
+from lmalgebra.cli.settings_options import Setting, take_options
 from lmalgebra.cli.stopping import stop_when_asked
-from lmalgebra.cli.train_settings import Setting, steps_told, take_options
+from lmalgebra.cli.train_progress import steps_told
 from lmalgebra.cli.voices import model_registry
 
 if TYPE_CHECKING:
@@ -66,23 +65,18 @@ def distill(config: str | None = None, resume: bool = False, **options: Any) -> 
 
     Ctrl-C leaves a checkpoint, from which --resume goes on.
     """
-    from lmalgebra.training.checkpoints import Stopped
     from lmalgebra.training.policies.distillation.settings import load_settings
     from lmalgebra.training.policies.distillation.train import train_student
 
     settings, models = load_settings(config, given(**options)), model_registry()
-    try:
-        with steps_told(_numbers) as advance, stop_when_asked() as stop:
-            distilled = train_student(
-                settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
-            )
-    except Stopped as stopped:
-        say(str(stopped))
-        raise typer.Exit(INTERRUPTED) from None
+    with steps_told(_numbers) as advance, stop_when_asked() as stop:
+        distilled = train_student(
+            settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
+        )
     _tell(distilled)
 
 
-take_options(distill, "TOML, with settings named like the options.", SETTINGS)
+take_options(distill, SETTINGS)
 
 
 def _numbers(measured: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from lmalgebra.training.policies.rewards.base import Said
 
 
 @dataclass(frozen=True)
-class Component:
+class Component(ABC):
     """A component by its settings. `kind` is its name in the text of a reward; `unnamed` fields are not part of `name`.
 
     Raises TrainingError for a setting of the wrong kind.
@@ -40,8 +41,9 @@ class Component:
         """Its settings by their names."""
         return {"kind": self.kind} | {each.name: getattr(self, each.name) for each in fields(self)}
 
+    @abstractmethod
     def __call__(self, said: Sequence[Said]) -> Sequence[Score]:
-        raise NotImplementedError
+        """The score of each completion, or why it has none."""
 
 
 def field_of(said: Said, name: str, kind: str) -> Any:
