@@ -3,6 +3,7 @@
 import hmac
 import http.client
 import json
+import logging
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -253,3 +254,4 @@ def test_a_voice_whose_model_is_missing_ends_the_server(tmp_path):
     done = CliRunner().invoke(app, ["serve", str(path), "--port", "0"])
     assert done.exit_code == 2
     assert "nowhere.gguf" in done.stderr
+    assert logging.getLogger("lmalgebra").propagate  # what the process does next tells of it as before

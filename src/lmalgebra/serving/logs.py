@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -39,12 +41,20 @@ class JsonLines(logging.Formatter):
         return told | ({"message": str(error)} if self._with_texts else {})
 
 
-def log_to(stream: TextIO | None = None, with_texts: bool = False) -> None:
-    """Let the server's and the library's logs go to `stream`, by default standard error."""
+@contextmanager
+def logging_to(stream: TextIO | None = None, with_texts: bool = False) -> Iterator[None]:
+    """Let the server's and the library's logs go to `stream`, by default standard error, while this lasts."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(with_texts))
-    for name, level in (("lmalgebra", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
+    levels = {"lmalgebra": logging.INFO, "uvicorn": logging.WARNING}
+    loggers = [(logging.getLogger(name), level) for name, level in levels.items()]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger, _ in loggers]
+    for logger, level in loggers:
+        logger.handlers[:], logger.propagate = [handler], False
         logger.setLevel(level)
-        logger.propagate = False
+    try:
+        yield
+    finally:
+        for (logger, _), (handlers, level, propagates) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagates
+            logger.setLevel(level)

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from lmalgebra.errors import ServingError
 from lmalgebra.serving.app import create_app
 from lmalgebra.serving.errors import unavailable
-from lmalgebra.serving.logs import log_to
+from lmalgebra.serving.logs import logging_to
 from lmalgebra.serving.server import Server
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import OpenVoice
@@ -41,12 +41,9 @@ def serve(settings: ServerSettings, open_voice: OpenVoice, said: Callable[[str],
     """
     server = Server(settings, open_voice)
     try:
-        listening = _listen(settings)
-        log_to(with_texts=settings.log_prompts)
-        process = _Process(server, settings)
-        said(f"Serving {', '.join(settings.voices)} at {_address(listening)} (API: {_address(listening)}/v1).")
-        with listening, _quiet_signals():
-            process.run(sockets=[listening])
+        with _listen(settings) as listening, logging_to(with_texts=settings.log_prompts), _quiet_signals():
+            said(f"Serving {', '.join(settings.voices)} at {_address(listening)} (API: {_address(listening)}/v1).")
+            _Process(server, settings).run(sockets=[listening])
     finally:
         server.engine.close(finish=False)
     if server.failure is not None:
