@@ -43,6 +43,10 @@ class DecodingError(LmalgebraError):
     """Generation settings out of range, or a step at which no token is possible."""
 
 
+class LostError(DecodingError):
+    """A request that ended for no fault of its own: a bug, or a machine out of memory."""
+
+
 class CacheFullError(LmalgebraError):
     """A session has no room for another row or more tokens."""
 
@@ -61,3 +65,7 @@ class TrainingError(LmalgebraError):
 
 class EvaluationError(LmalgebraError):
     """Prompts, judges or results from which nothing can be measured."""
+
+
+class ServingError(LmalgebraError):
+    """Settings or voices with which nothing can be served."""

@@ -250,6 +250,9 @@ def test_sampling_is_told_apart():
         "top_p": 1.0,
         "min_p": 0.0,
         "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "logit_bias": (),
         "min_new_tokens": 0,
         "seed": 5,
     }

@@ -7,7 +7,16 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lmalgebra.distributions import Truncation, forbid, keep_min_p, keep_top_k, keep_top_p, penalise_repeats
+from lmalgebra.distributions import (
+    Truncation,
+    add_to_tokens,
+    forbid,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise_counts,
+    penalise_repeats,
+)
 
 CUT = -math.inf
 
@@ -149,3 +158,17 @@ def test_what_is_given_is_not_changed(change):
     before = given_weights.clone()
     assert not torch.equal(change(given_weights), before)
     assert torch.equal(given_weights, before)
+
+
+def test_counted_penalties_take_nats_once_and_for_each_time():
+    weights = torch.zeros(2, 4, dtype=torch.float64)
+    found = penalise_counts(weights, [[0, 2, 2], []], presence=0.5, frequency=0.25)
+    assert found.tolist() == [[-0.75, 0, -1.0, 0], [0, 0, 0, 0]]
+    assert weights.tolist() == [[0] * 4] * 2
+    assert penalise_counts(weights, [[0], [1]]) is weights
+
+
+def test_nats_are_added_to_single_tokens_of_every_row():
+    weights = torch.tensor([[0.0, CUT, 1.0], [2.0, 0.0, CUT]])
+    assert add_to_tokens(weights, [(0, -1.5), (1, 3.0)]).tolist() == [[-1.5, CUT, 1.0], [0.5, 3.0, CUT]]
+    assert add_to_tokens(weights, []) is weights

@@ -144,8 +144,12 @@ def scores_along(tables: Mapping[str, TableModel], prompt: str, text: str) -> li
 
 
 def cut(logprobs: list[float], said: Sequence[int], pieces: Sequence[str], settings: GenerationSettings) -> list[float]:
-    """The probabilities that settings leave: penalty, least length, temperature, top-k, top-p and min-p, in order."""
+    """The probabilities that settings leave: penalties, biases, least length and truncation, in order."""
     weights = [x * settings.repetition_penalty if token in said else x for token, x in enumerate(logprobs)]
+    for token in set(said):
+        weights[token] -= settings.presence_penalty + settings.frequency_penalty * said.count(token)
+    for token, nats in settings.logit_bias:
+        weights[token] += nats
     if len(said) < settings.min_new_tokens:
         weights[pieces.index("<end>")] = FORBIDDEN
     shares = normalised([math.exp(x / settings.temperature) for x in weights])

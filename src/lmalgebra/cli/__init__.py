@@ -24,6 +24,7 @@ from lmalgebra.cli import (
     report,
     rewrite,
     run,
+    serve,
     train,
     tune,
 )
@@ -87,6 +88,7 @@ def _lmalgebra(
 app.command("run")(run.run)
 app.command("chat")(chat.chat)
 app.command("rewrite")(rewrite.rewrite)
+app.command("serve")(serve.serve)
 app.command("explain")(explain.explain)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

@@ -61,9 +61,12 @@ def alternatives(token: "ExplainedToken", count: int) -> str:
 
 def drawn_with(explanation: "Explanation") -> str:
     """What a generated text was drawn with, in words."""
+    from lmalgebra.algebra import GenerationSettings
+
     if explanation.sampling is None:
         return "The text was given, not generated."
-    plain = {"top_k": None, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "min_new_tokens": 0}
+    defaults = GenerationSettings()
+    plain = {key: getattr(defaults, key) for key in explanation.sampling if key not in ("temperature", "seed")}
     used = [
         f"{key.replace('_', '-')} {value}"
         for key, value in explanation.sampling.items()

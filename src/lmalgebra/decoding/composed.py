@@ -23,7 +23,9 @@ from lmalgebra.models.base import LanguageModel, Message, SeenMass, vocabulary_d
 
 Prompt = str | Sequence[Message]
 
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "min_new_tokens", "seed")
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias")
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", *PENALTIES, "min_new_tokens", "seed")
 """The settings that decide how tokens are drawn from the formula's distribution."""
 
 

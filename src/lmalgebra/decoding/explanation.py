@@ -80,7 +80,7 @@ class Explanation:
             "reference": self.reference,
             "terms": list(self.terms),
             "method": self.method,
-            "sampling": None if self.sampling is None else dict(self.sampling),
+            "sampling": None if self.sampling is None else _plain_settings(self.sampling),
             "tokens": [_plain(token) for token in self.tokens],
         }
 
@@ -166,6 +166,13 @@ class _Names:
         if not self._pieces:
             self._pieces = {number: piece for piece, number in self._tokenizer.vocabulary.items()}
         return self._pieces.get(token, f"token {token}")
+
+
+def _plain_settings(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with the pairs of `logit_bias` as JSON has them."""
+    return {
+        key: [list(pair) for pair in value] if isinstance(value, tuple) else value for key, value in sampling.items()
+    }
 
 
 def _plain(token: ExplainedToken) -> dict[str, Any]:

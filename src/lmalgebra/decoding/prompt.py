@@ -8,17 +8,20 @@ from lmalgebra.algebra import Term
 from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.request import Request
 from lmalgebra.decoding.sample import GrowingSample
+from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Row
 
 
 class Prompt:
     """A request's prompt; its rows are what the request's samples are forked from.
 
-    `contexts` are what the terms read. Raises PromptError when one leaves no room to speak.
+    `contexts` are what the terms read. Raises PromptError when one leaves no room to speak, DecodingError for a bias to
+    a token that there is not.
     """
 
     def __init__(self, loaded: LoadedFormula, request: Request) -> None:
         self.loaded, self.request = loaded, request
+        _require_tokens(request, loaded.vocabulary_size)
         self.contexts = loaded.contexts(request.messages)
         self.most = loaded.most_tokens(self.contexts, request.settings.max_new_tokens)
         self.rows: dict[Term, Row] = {}
@@ -83,3 +86,13 @@ class Prompt:
         for leaf, row in self.rows.items():
             self.loaded.sessions[leaf].close(row)
         self.rows, self.read, self.scores = {}, {}, {}
+
+
+def _require_tokens(request: Request, vocabulary_size: int) -> None:
+    """Raises DecodingError where the settings name a token that the formula has not."""
+    unknown = [token for token, _ in request.settings.logit_bias if token >= vocabulary_size]
+    if unknown:
+        raise DecodingError(
+            f"logit_bias names the token {unknown[0]}, and the vocabulary has {vocabulary_size:,}.",
+            f"Give ids from 0 to {vocabulary_size - 1}.",
+        )

@@ -6,6 +6,9 @@ from lmalgebra.algebra import GenerationSettings
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.errors import LmalgebraError
 
+Likeliest = tuple[tuple[int, float], ...]
+"""The likeliest tokens at one position, each with its log-probability (nats) under the formula, best first."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -22,7 +25,8 @@ class Sample:
 
     `tokens` are all that were drawn, an end token included; `logprobs` (nats) are theirs under the formula, before
     penalty, temperature and truncation; `finish_reason` is "end" (the model ended it), "stop" (a stop string) or
-    "length"; `seed` gives the same text again, alone or among others.
+    "length"; `seed` gives the same text again, alone or among others. With `top_logprobs`, `likeliest` has for each
+    token those that the formula found likeliest at its place.
     """
 
     prompt: Conversation
@@ -33,15 +37,23 @@ class Sample:
     seed: int
     index: int = 0
     number: int = 0
+    likeliest: tuple[Likeliest, ...] = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Text that sample `number` of request `index` has just added."""
+    """Text that sample `number` of request `index` has just added.
+
+    `tokens`, `logprobs` and `likeliest` are as in Sample, of the tokens drawn since the piece before. The last of them
+    may say more than `text`, or nothing: what could become a stop string is held back.
+    """
 
     index: int
     number: int
     text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    likeliest: tuple[Likeliest, ...] = ()
 
 
 @dataclass(frozen=True)

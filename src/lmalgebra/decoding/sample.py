@@ -15,7 +15,7 @@ from torch import Tensor
 from lmalgebra.algebra import GenerationSettings, Term
 from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.prompt_lookup import PromptLookup
-from lmalgebra.decoding.request import Event, Piece, Request, Sample
+from lmalgebra.decoding.request import Event, Likeliest, Piece, Request, Sample
 from lmalgebra.decoding.stages import Chain
 from lmalgebra.decoding.text import GrowingText
 from lmalgebra.models.base import Row
@@ -72,6 +72,8 @@ class GrowingSample:
         self.text = GrowingText(loaded.tokenizer.stream(), request.settings.stop)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
+        self.likeliest: list[Likeliest] = []
+        self._told = 0
         self.said = 0
         self.most = loaded.most_tokens(contexts, request.settings.max_new_tokens)
         self.states = loaded.begin_states(request.messages, self.most)
@@ -179,8 +181,11 @@ class GrowingSample:
             if leaf in self.known:
                 self.known[leaf] = self.known[leaf][: end + 1 - self.said]
 
-    def say(self, logprobs: Sequence[float]) -> list[Event]:
-        """Everything drafted is final: the text that is new and, if this is the end, the sample."""
+    def say(self, logprobs: Sequence[float], likeliest: Sequence[Likeliest] = ()) -> list[Event]:
+        """Everything drafted is final: the text that is new and, if this is the end, the sample.
+
+        `logprobs` and, where they were asked for, the `likeliest` tokens are those of what is drafted.
+        """
         fresh = self.tokens[self.said :]
         pieces, reason = "", ""
         for count, token in enumerate(fresh, self.said + 1):
@@ -189,13 +194,21 @@ class GrowingSample:
             if reason:
                 break
         self.logprobs += logprobs[: count - self.said]
+        self.likeliest += likeliest[: count - self.said]
         del self.tokens[count:]
         self.said = count
         self.laws, self.known = [], {}
         if self._lookup is not None:
             self._lookup.extend(fresh)
-        events: list[Event] = [Piece(self.request.index, self.number, pieces)] if pieces else []
+        events: list[Event] = [self._piece(pieces)] if pieces else []
         return [*events, self._finished(reason)] if reason else events
+
+    def _piece(self, text: str) -> Piece:
+        """What is new, with the tokens that were not told before."""
+        new = slice(self._told, self.said)
+        self._told = self.said
+        told = (tuple(self.tokens[new]), tuple(self.logprobs[new]), tuple(self.likeliest[new]))
+        return Piece(self.request.index, self.number, text, *told)
 
     def _tell(self, token: int, count: int) -> tuple[str, str]:
         """The text that the token adds, and why it is the last one, if it is."""
@@ -218,6 +231,7 @@ class GrowingSample:
             self.seed,
             self.request.index,
             self.number,
+            tuple(self.likeliest),
         )
 
     def forget_states(self) -> None:
@@ -234,4 +248,5 @@ class GrowingSample:
     def draw_key(self) -> tuple[Any, ...]:
         """What samples must have in common to be drawn together."""
         its = self.settings
-        return (its.temperature, its.top_k or 0, its.top_p, its.min_p, its.repetition_penalty)
+        penalties = (its.repetition_penalty, its.presence_penalty, its.frequency_penalty)
+        return (its.temperature, its.top_k or 0, its.top_p, its.min_p, *penalties, its.logit_bias)

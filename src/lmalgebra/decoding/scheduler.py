@@ -377,7 +377,7 @@ class Scheduler:
         if not act.is_last:
             return
         before = sample.said
-        events = sample.say(verdict.logprobs)
+        events = sample.say(verdict.logprobs, verdict.likeliest)
         sample.loaded.speculation.said(sample.said - before)
         self._events += events
         if events and isinstance(events[-1], Sample):

@@ -3,20 +3,22 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from lmalgebra.decoding.composed import ComposedVoice, Generation, Prompt
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.loaded import LoadedFormula
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, READ_TOKENS, Scheduler
-from lmalgebra.errors import BusyError, DecodingError, LmalgebraError
+from lmalgebra.errors import BusyError, DecodingError, LmalgebraError, LostError
 
 log = logging.getLogger("lmalgebra")
+
+Result = TypeVar("Result")
 
 MAX_WAITING = 256
 """Requests that may wait for their turn; more are refused."""
@@ -133,14 +135,39 @@ class Service:
         """
         loaded = _loaded(voice)
         with self._lock:
-            if self._closing:
-                raise BusyError("The service is closed and takes no more requests.")
-            if self._scheduler.waiting + self._orders.qsize() >= self._max_waiting:
-                raise BusyError(f"{self._max_waiting:,} requests are waiting already.", "Try again in a moment.")
+            self._require_room()
             request = Request(next(self._numbers), conversation(prompt), voice.settings.replace(**settings))
             ticket = Ticket(prompt, request, self._order_cancel)
             self._orders.put(lambda: self._add(ticket, listener, loaded))
         return ticket
+
+    def perform(self, work: Callable[[], Result]) -> Future[Result]:
+        """What `work` returns or raises, done on the service's thread between two steps, while which nothing speaks.
+
+        So it may use the voices' models and tokenizers, which are not to be used elsewhere meanwhile. Raises BusyError
+        as `submit`.
+        """
+        done: Future[Result] = Future()
+        with self._lock:
+            self._require_room()
+            self._orders.put(lambda: _settle(done, work))
+        return done
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return self._scheduler.waiting + self._orders.qsize()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread works."""
+        return self._thread.is_alive()
+
+    def _require_room(self) -> None:
+        if self._closing:
+            raise BusyError("The service is closed and takes no more requests.")
+        if self.waiting >= self._max_waiting:
+            raise BusyError(f"{self._max_waiting:,} requests are waiting already.", "Try again in a moment.")
 
     def close(self, finish: bool = True) -> None:
         """Take no more requests; wait until those that are here are answered or, without `finish`, cancel them."""
@@ -222,5 +249,15 @@ class Service:
         """Wakes the thread."""
 
 
-def _lost(error: Exception) -> DecodingError:
-    return DecodingError(f"The request was lost to a failure: {error!r}.", "Submit it again.")
+def _settle(done: "Future[Result]", work: Callable[[], Result]) -> None:
+    """Do `work`, unless nobody waits for it any more."""
+    if not done.set_running_or_notify_cancel():
+        return
+    try:
+        done.set_result(work())
+    except BaseException as error:
+        done.set_exception(error)
+
+
+def _lost(error: Exception) -> LostError:
+    return LostError(f"The request was lost to a failure: {error!r}.", "Submit it again.")

@@ -23,8 +23,18 @@ from torch.nn.functional import pad
 from lmalgebra.algebra import Formula, Term
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.plan import Plan
+from lmalgebra.decoding.request import Likeliest
 from lmalgebra.decoding.sample import GrowingSample
-from lmalgebra.distributions import Truncation, accept_probability, draw, forbid, penalise_repeats, residual
+from lmalgebra.distributions import (
+    Truncation,
+    accept_probability,
+    add_to_tokens,
+    draw,
+    forbid,
+    penalise_counts,
+    penalise_repeats,
+    residual,
+)
 from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Session
 
@@ -93,7 +103,8 @@ Place = tuple[Act, int]
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of an act: how many drafted tokens are kept, the token after them, and the log-probability (nats)
-    of each under the stage; `kept` is the sum of the probabilities with which the `tested` ones were kept.
+    of each under the stage; `kept` is the sum of the probabilities with which the `tested` ones were kept. `likeliest`
+    are the likeliest tokens at the place of each, where the whole formula judged and they were asked for.
     """
 
     act: Act
@@ -103,6 +114,7 @@ class Verdict:
     laws: Tensor
     kept: float
     tested: int
+    likeliest: tuple[Likeliest, ...] = ()
 
 
 def evaluate(acts: Sequence[Act], fresh: Mapping[tuple[GrowingSample, Term], Tensor]) -> dict[Term, Tensor]:
@@ -149,13 +161,26 @@ def judge(acts: Sequence[Act], scores: Mapping[Term, Tensor]) -> list[Verdict]:
     chosen_rows = [offsets[act] + i for act in acts for i in range(verdicts[act][0] + 1)]
     tokens = [token for act in acts for token in (*act.drafted[: verdicts[act][0]], verdicts[act][1])]
     chosen = logprobs[chosen_rows, tokens].tolist()
+    likeliest = _likeliest(acts, logprobs, chosen_rows)
     found, first = [], 0
     for act in acts:
         accepted, token, kept, tested = verdicts[act]
-        mine = laws[offsets[act] : offsets[act] + accepted + 1]
-        found.append(Verdict(act, accepted, token, chosen[first : first + accepted + 1], mine, kept, tested))
+        mine, its = laws[offsets[act] : offsets[act] + accepted + 1], slice(first, first + accepted + 1)
+        wanted = act.sample.settings.top_logprobs
+        told = tuple(each[:wanted] for each in likeliest[its]) if wanted else ()
+        found.append(Verdict(act, accepted, token, chosen[its], mine, kept, tested, told))
         first += accepted + 1
     return found
+
+
+def _likeliest(acts: Sequence[Act], logprobs: Tensor, rows: Sequence[int]) -> list[Likeliest]:
+    """The likeliest tokens in each of `rows`, as many as any of `acts` asks for; those that cannot be are left out."""
+    most = max(act.sample.settings.top_logprobs for act in acts) if acts[0].is_last else 0
+    if not most:
+        return []
+    best = logprobs[rows].topk(min(most, logprobs.shape[-1]))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [tuple((token, nats) for token, nats in zip(*each, strict=True) if nats > -inf) for each in pairs]
 
 
 def _offsets(acts: Sequence[Act]) -> Iterator[int]:
@@ -220,6 +245,10 @@ def _laws_alike(rows: Sequence[Place], logprobs: Tensor, impossible: dict[Place,
     if settings.repetition_penalty != 1:
         seen = [act.sample.tokens[: act.start + i] for act, i in rows]
         weights = penalise_repeats(weights, seen, settings.repetition_penalty)
+    if settings.presence_penalty or settings.frequency_penalty:
+        said = [act.sample.tokens[: act.start + i] for act, i in rows]
+        weights = penalise_counts(weights, said, settings.presence_penalty, settings.frequency_penalty)
+    weights = add_to_tokens(weights, settings.logit_bias)
     early = [act.start + i < act.sample.settings.min_new_tokens for act, i in rows]
     if any(early):
         weights = forbid(weights, early, rows[0][0].sample.loaded.ends)

@@ -4,6 +4,7 @@ Every function takes and returns log-weights `[rows, vocabulary]`, -inf where a 
 Ties at a border are all kept, so that the result does not depend on an order of sorting.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,35 @@ def penalise_repeats(weights: Tensor, seen: Sequence[Iterable[int]], penalty: fl
     for row, tokens in enumerate(seen):
         index = torch.tensor(sorted(set(tokens)), dtype=torch.long, device=weights.device)
         weights[row, index] *= penalty
+    return weights
+
+
+def penalise_counts(
+    weights: Tensor, said: Sequence[Iterable[int]], presence: float = 0.0, frequency: float = 0.0
+) -> Tensor:
+    """Take `presence` nats from each token that a row has `said`, and `frequency` nats for each time that it did.
+
+    These are OpenAI's presence and frequency penalties; they subtract from logits, which is the same.
+    """
+    if not presence and not frequency:
+        return weights
+    weights = weights.clone()
+    for row, tokens in enumerate(said):
+        counts = Counter(tokens)
+        index = torch.tensor(list(counts), dtype=torch.long, device=weights.device)
+        times = torch.tensor(list(counts.values()), dtype=weights.dtype, device=weights.device)
+        weights[row, index] -= presence + frequency * times
+    return weights
+
+
+def add_to_tokens(weights: Tensor, biases: Sequence[tuple[int, float]]) -> Tensor:
+    """Add nats to single tokens of every row; `biases` are their ids, each once, and the nats."""
+    if not biases:
+        return weights
+    weights = weights.clone()
+    tokens, nats = zip(*biases, strict=True)
+    index = torch.tensor(tokens, dtype=torch.long, device=weights.device)
+    weights[:, index] += torch.tensor(nats, dtype=weights.dtype, device=weights.device)
     return weights
 
 

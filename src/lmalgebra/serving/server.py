@@ -1,0 +1,85 @@
+"""A server: its voices, its engine and its life, from loading to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from lmalgebra.serving.engine import Engine
+from lmalgebra.serving.errors import ApiError, unavailable
+from lmalgebra.serving.keys import Keys, load_keys
+from lmalgebra.serving.metrics import Metrics
+from lmalgebra.serving.settings import ServerSettings
+from lmalgebra.serving.voices import OpenVoice, ServedVoice, Voices
+
+log = logging.getLogger("lmalgebra.serving")
+
+
+class Server:
+    """What the application's routes use. `open_voice` gives a voice its models.
+
+    Raises LmalgebraError for settings, keys or voice files that cannot be used; nothing is loaded yet.
+    """
+
+    def __init__(self, settings: ServerSettings, open_voice: OpenVoice) -> None:
+        self.settings = settings
+        self.keys: Keys = load_keys(settings)
+        self.voices = Voices(settings, open_voice)
+        self.voices.described()
+        self.engine = Engine(settings)
+        self.metrics = Metrics(self.voices, self.engine)
+        self.failure: Exception | None = None
+        self.is_ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, failed: Callable[[], None]) -> None:
+        """Load the voices beside the event loop; `failed` is called when one cannot be, and `failure` says why."""
+        self._tasks.append(asyncio.create_task(self._load(failed)))
+
+    async def _load(self, failed: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(self.voices.load, self.engine.warm_up)
+        except Exception as error:  # whatever it is, the server has nothing to serve
+            self.failure = error
+            failed()
+            return
+        self.is_ready = True
+        log.info("ready", extra={"voices": [served.name for served in self.voices.all]})
+        if self.settings.reload_seconds:
+            self._tasks.append(asyncio.create_task(self._look()))
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.reload_seconds)
+            await self.reload()
+
+    async def reload(self, everything: bool = False) -> None:
+        """Open again the voices whose files have changed, or all; see Voices.reload."""
+        if not self.is_ready:
+            return
+        changed = await asyncio.to_thread(self.voices.reload, self.engine.warm_up, everything)
+        if changed:
+            self.metrics.reloads.inc(len(changed))
+            log.info("reloaded", extra={"voices": changed})
+
+    def reload_soon(self) -> None:
+        """As `reload` of everything, from a signal's handler on the event loop."""
+        self._tasks.append(asyncio.create_task(self.reload(everything=True)))
+
+    def voice(self, name: str) -> ServedVoice:
+        """The voice that a request names. Raises ApiError."""
+        if not self.is_ready:
+            raise unavailable("The voices are being loaded.")
+        served = self.voices.get(name)
+        if served is None:
+            raise ApiError(404, f"The model '{name[:100]}' does not exist.", "model_not_found", "model")
+        return served
+
+    async def stop(self) -> None:
+        """End, when no request is answered any more."""
+        self.is_ready = False
+        self.engine.is_closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.to_thread(self.engine.close, False)
