@@ -79,7 +79,7 @@ SETTINGS = (
     Setting(_RUNNING, "judge", str, "JUDGE", "none", "Scores what is said after half a held-out negative."),
     Setting(_RUNNING, "evaluate_steps", int, "STEPS", "50", "Steps between measurements."),
     Setting(_RUNNING, "checkpoint_steps", int, "STEPS", "200", "Steps between checkpoints."),
-    Setting(_RUNNING, "report_to", list, "NAME", "none", "Trackers: tensorboard, wandb, trackio."),
+    Setting(_RUNNING, "trackers", list, "NAME", "none", "Trackers: tensorboard, wandb, trackio."),
     Setting(_RUNNING, "output", str, "FOLDER", "", "Folder to make."),
     Setting(_RUNNING, "device", str, "NAME", "auto", "Where to compute: auto, cpu, cuda ..."),
 )

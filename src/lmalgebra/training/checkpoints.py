@@ -2,6 +2,7 @@
 
 OUTPUT-unfinished/    settings.json  checkpoint-200/  checkpoint-400/ ...  until it is done
 OUTPUT/               the result, by one rename
+OUTPUT-tracked/       what trackers such as TensorBoard write beside it
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lmalgebra.errors import LmalgebraError, TrainingError
 
@@ -38,7 +39,8 @@ class Stopped(LmalgebraError):
 
 
 class Workplace:
-    """The folders of a training that ends in `output`.
+    """The folders of a training that ends in `output`; a context, at whose end what holds no checkpoint is removed, so
+    that a mended command can begin anew.
 
     `settings` decide the trajectory; going on with others is refused. Raises TrainingError when `output` is there, when
     something is unfinished and `resume` is not asked for, or when it is and nothing is.
@@ -47,6 +49,8 @@ class Workplace:
     def __init__(self, output: str, settings: Mapping[str, Any], resume: bool) -> None:
         self.output = Path(output).expanduser().absolute()
         self.unfinished = self.output.with_name(f"{self.output.name}-unfinished")
+        self.tracked = self.output.with_name(f"{self.output.name}-tracked")
+        self._is_tracked_before = self.tracked.exists()
         if self.output.exists():
             raise TrainingError(
                 f"The output '{output}' is already there, and is left as it is.", "Name another folder."
@@ -100,10 +104,15 @@ class Workplace:
         for each in self._checkpoints()[KEPT:]:
             shutil.rmtree(each, ignore_errors=True)
 
-    def tidy(self) -> None:
-        """Remove what was begun where it holds no checkpoint, so that a mended command can begin anew."""
-        if not self._checkpoints():
-            shutil.rmtree(self.unfinished, ignore_errors=True)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.output.exists() or self._checkpoints():
+            return
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        if not self._is_tracked_before:
+            shutil.rmtree(self.tracked, ignore_errors=True)
 
     def _checkpoints(self) -> list[Path]:
         """The furthest first."""

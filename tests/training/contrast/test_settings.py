@@ -20,7 +20,7 @@ def test_the_first_of_several_names_is_the_default():
         ({"phi": "nll"}, "There is no phi 'nll'. Use log-perplexity, perplexity."),
         ({"tau": 0}, "tau = 0.0 is out of range."),
         ({"alpha": "much"}, "alpha = 'much' is not a number."),
-        ({"report_to": ["mlflow"]}, "There is no tracker 'mlflow'. Use none, tensorboard, wandb, trackio."),
+        ({"trackers": ["mlflow"]}, "There is no tracker 'mlflow'. Use none, tensorboard, wandb, trackio."),
         ({"objective": "positives", "tau": 2}, "tau is nothing to the objective 'positives'."),
         ({"objective": "dpo", "random_negatives": 2}, "random_negatives is nothing to the objective 'dpo'."),
         (

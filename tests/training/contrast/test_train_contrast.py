@@ -199,14 +199,14 @@ def test_a_judge_hears_what_is_said_after_half_a_negative(tmp_path, monkeypatch)
 def test_trackers_hear_of_it(tmp_path):
     if not is_tensorboard_available():
         pytest.skip("tensorboard is no part of the extras")
-    train_contrast(settings(tmp_path, report_to="tensorboard"))
+    train_contrast(settings(tmp_path, trackers="tensorboard"))
     assert list((tmp_path / "out-tracked").glob("events*"))
 
 
 def test_what_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("lmalgebra.training.contrast.trainer.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="report_to = 'wandb' needs wandb, which is not installed"):
-        train_contrast(settings(tmp_path, report_to="wandb"))
+    with pytest.raises(MissingExtraError, match="The tracker 'wandb' needs wandb, which is not installed"):
+        train_contrast(settings(tmp_path, trackers="wandb"))
     monkeypatch.setattr("lmalgebra.training.contrast.network.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="Training needs PEFT"):
         train_contrast(settings(tmp_path))
@@ -222,3 +222,4 @@ def test_four_bits_need_a_gpu(tmp_path):
 def test_unknown_targets_are_said(tmp_path):
     with pytest.raises(TrainingError, match="cannot be trained: Target modules"):
         train_contrast(settings(tmp_path, targets=["nothing"]))
+    assert not list(tmp_path.glob("out*"))  # a mended command begins anew, without --resume

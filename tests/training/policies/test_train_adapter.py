@@ -161,8 +161,9 @@ def test_it_ends_early_with_the_best_parameters(tmp_path):
 
 def test_what_ended_before_it_learned_leaves_nothing(tmp_path):
     with pytest.raises(TrainingError) as refusal:
-        train(settings(tmp_path, max_kl=0.01))
+        train(settings(tmp_path, max_kl=0.01, trackers=("tensorboard",)))
     assert str(refusal.value).endswith("Nothing was learned before. Lower learning_rate, or raise beta.")
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_what_could_not_begin_leaves_nothing(tmp_path):

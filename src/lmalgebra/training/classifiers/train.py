@@ -62,26 +62,26 @@ def train_classifier(
     kept, held_out = split(examples, settings.held_out, settings.seed)
     unknown = f"; {examples.unknown:,} whose {settings.target} is null are left out" if examples.unknown else ""
     report(f"{len(kept):,} examples to train on, {len(held_out):,} held out{unknown}.")
-    place = Workplace(settings.output, asdict(settings) | {"examples": _digest(examples)}, resume)
-    model, tokenizer = open_network(settings, examples.labels, report)
-    with place.disk_errors(), quiet():
-        losses = fit(model, tokenizer, kept, settings, place, advance, stop)
-    report("Judging the held-out examples ...")
-    network = merged(model)
-    judged = _judge(network, tokenizer, held_out, settings.output)
-    found = {"train": len(kept)} | metrics(judged)
-    curves = {
-        name: calibration_curve(*judged.confidence(temperature))
-        for name, temperature in (("before", 1.0), ("after", found["temperature"]))
-    }
+    with Workplace(settings.output, asdict(settings) | {"examples": _digest(examples)}, resume) as place:
+        model, tokenizer = open_network(settings, examples.labels, report)
+        with place.disk_errors(), quiet():
+            losses = fit(model, tokenizer, kept, settings, place, advance, stop)
+        report("Judging the held-out examples ...")
+        network = merged(model)
+        judged = _judge(network, tokenizer, held_out, settings.output)
+        found = {"train": len(kept)} | metrics(judged)
+        curves = {
+            name: calibration_curve(*judged.confidence(temperature))
+            for name, temperature in (("before", 1.0), ("after", found["temperature"]))
+        }
 
-    def build(folder: Path) -> None:
-        with quiet():
-            network.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-        write_card(folder, settings, examples, found, {"losses": losses, "calibration": curves})
+        def build(folder: Path) -> None:
+            with quiet():
+                network.save_pretrained(folder)
+                tokenizer.save_pretrained(folder)
+            write_card(folder, settings, examples, found, {"losses": losses, "calibration": curves})
 
-    place.finish(build)
+        place.finish(build)
     return Trained(place.output, found)
 
 

@@ -43,7 +43,7 @@ class ContrastSettings:
     `epochs`). The rate rises over the share `warmup` of the steps and falls to 0. Every `evaluate_steps` the held-out
     groups are measured, and the texts of `utility`, in the field `utility_field`; training ends where the perplexity
     of these is above `utility_limit` times that at the start. `judge`, as in evaluations, scores what is said after the
-    first half of held-out negatives. `report_to` names trackers.
+    first half of held-out negatives. `trackers` are told of each step.
     """
 
     data: tuple[str, ...]
@@ -93,7 +93,7 @@ class ContrastSettings:
     judge: str = ""
     evaluate_steps: int = 50
     checkpoint_steps: int = 200
-    report_to: tuple[str, ...] = ("none",)
+    trackers: tuple[str, ...] = ("none",)
     seed: int = 0
     device: str = "auto"
     dtype: str = "auto"
@@ -101,13 +101,13 @@ class ContrastSettings:
     def __post_init__(self) -> None:
         check_kinds(self, TrainingError)
         check_ranges(self, _RANGES, TrainingError)
-        for name in ("data", "model", "output", "positives", "negatives", "targets", "report_to"):
+        for name in ("data", "model", "output", "positives", "negatives", "targets", "trackers"):
             if not all([getattr(self, name), *getattr(self, name)]):
                 raise TrainingError(f"{name} is empty.", "Give it a value.")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise TrainingError(f"There is no {name} '{getattr(self, name)}'.", f"Use {', '.join(known)}.")
-        if unknown := set(self.report_to) - set(TRACKERS):
+        if unknown := set(self.trackers) - set(TRACKERS):
             raise TrainingError(f"There is no tracker '{min(unknown)}'.", f"Use {', '.join(TRACKERS)}.")
         self._refuse_what_would_be_ignored()
 

@@ -68,23 +68,23 @@ def train_contrast(
         require_trl(settings)
     require_trackers(settings)
     kept, held, utility = _data(settings, report)
-    place = Workplace(settings.output, asdict(settings) | {"groups": _digest(kept, held, utility)}, resume)
-    model, tokenizer = open_network(settings, report)
-    with tracked_beside(place):  # trackers begin with the trainer
-        trainer, watcher = _prepared(model, tokenizer, (kept, held, utility), settings, place, report)
-    follow(trainer, advance, stop)
-    with place.disk_errors(), quiet(), quiet_peft():
-        checkpoint = place.last_checkpoint()
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        if not watcher.ended:
-            refuse_if_stopped(trainer)
-    found = {
-        "groups": {"train": len(kept), "held_out": len(held)},
-        "ended": watcher.ended,
-        "measured": watcher.measured,
-        "losses": losses(trainer),
-    }
-    place.finish(lambda folder: _write(folder, model, tokenizer, settings, found))
+    with Workplace(settings.output, asdict(settings) | {"groups": _digest(kept, held, utility)}, resume) as place:
+        model, tokenizer = open_network(settings, report)
+        with tracked_beside(place):  # trackers begin with the trainer
+            trainer, watcher = _prepared(model, tokenizer, (kept, held, utility), settings, place, report)
+        follow(trainer, advance, stop)
+        with place.disk_errors(), quiet(), quiet_peft():
+            checkpoint = place.last_checkpoint()
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            if not watcher.ended:
+                refuse_if_stopped(trainer)
+        found = {
+            "groups": {"train": len(kept), "held_out": len(held)},
+            "ended": watcher.ended,
+            "measured": watcher.measured,
+            "losses": losses(trainer),
+        }
+        place.finish(lambda folder: _write(folder, model, tokenizer, settings, found))
     before, after = (
         {name: each[name] for name in each if name != "step"} for each in (watcher.measured[0], watcher.result)
     )

@@ -218,7 +218,7 @@ def common_arguments(settings: ContrastSettings, place: Workplace) -> dict[str, 
         "dataloader_pin_memory": False,
         "remove_unused_columns": False,
         "disable_tqdm": True,
-        "report_to": list(settings.report_to),
+        "report_to": list(settings.trackers),
         "run_name": place.output.name,
     }
 
@@ -226,10 +226,10 @@ def common_arguments(settings: ContrastSettings, place: Workplace) -> dict[str, 
 def require_trackers(settings: ContrastSettings) -> None:
     """Raise MissingExtraError for a tracker that is not installed."""
     packages = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
-    for name in settings.report_to:
+    for name in settings.trackers:
         if name in packages and not any(find_spec(each) for each in packages[name]):
             raise MissingExtraError(
-                f"report_to = '{name}' needs {packages[name][0]}, which is not installed.",
+                f"The tracker '{name}' needs {packages[name][0]}, which is not installed.",
                 f"Install it with: pip install {packages[name][0]}",
             )
 
@@ -241,7 +241,7 @@ def tracked_beside(place: Workplace) -> Iterator[None]:
     if name in os.environ:
         yield
         return
-    os.environ[name] = str(place.output.with_name(f"{place.output.name}-tracked"))
+    os.environ[name] = str(place.tracked)
     try:
         yield
     finally:

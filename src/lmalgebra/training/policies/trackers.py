@@ -50,8 +50,7 @@ def open_accelerator(
 def accelerator_of(settings: LearningSettings, place: Workplace, report: Report) -> Accelerator:
     """What places tensors and tells the trackers of a training, whose trackers write beside its output."""
     numbers = {name: each for name, each in settings.decisive.items() if isinstance(each, int | float | str)}
-    logs = place.output.with_name(f"{place.output.name}-logs")
-    return open_accelerator(settings.trackers, logs, choose_device(settings.device), numbers, report)
+    return open_accelerator(settings.trackers, place.tracked, choose_device(settings.device), numbers, report)
 
 
 def _installed(trackers: Sequence[str], report: Report) -> list[str]:

@@ -62,8 +62,7 @@ def train_adapter(
     about = reward.about()
     prompts = read_prompts(settings)
     report(f"{len(prompts.train.items):,} prompts to train on, {len(prompts.held_out.items):,} held out.")
-    place = Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume)
-    try:
+    with Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume) as place:
         policy = open_policy(settings, open_model, open_scorer, report)
         with closing(policy), place.disk_errors():
             work, pool = _work(settings, prompts, policy, place, report)
@@ -78,8 +77,6 @@ def train_adapter(
             ended = training.run()
             work.accelerator.end_training()
             place.finish(lambda folder: build(folder, training, about, ended))
-    finally:
-        place.tidy()
     return Trained(place.output, ended, training.progress.validation, policy.reference)
 
 

@@ -56,8 +56,7 @@ def train_student(
     """
     prompts = read_prompts(settings)
     report(f"{len(prompts.train.items):,} prompts to train on, {len(prompts.held_out.items):,} held out.")
-    place = Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume)
-    try:
+    with Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume) as place:
         policy = open_student(settings, open_model, open_scorer, report)
         with closing(policy), place.disk_errors():
             accelerator = accelerator_of(settings, place, report)
@@ -74,8 +73,6 @@ def train_student(
             ended = distillation.run()
             accelerator.end_training()
             place.finish(lambda folder: _build(folder, distillation, policy, ended))
-    finally:
-        place.tidy()
     return Distilled(place.output, ended, distillation.progress.validation, policy.reference)
 
 
