@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from lmalgebra.algebra import Classifier, ModelTerm
+from lmalgebra.algebra import Classifier, ModelTerm, Voice
 from lmalgebra.algebra.recipes import RECIPES
+from lmalgebra.cli.option_groups import PlaceOptions, VoiceOptions
 from lmalgebra.cli.recipes import SYSTEM_PROMPTS, RecipeChoice
 from lmalgebra.cli.voices import chosen_voice
 from lmalgebra.models.classifiers import TextClassifier
@@ -16,8 +17,12 @@ JUDGE = ("--classifier", "./judge")
 TOY = ("--model", "toy", "--prompt", "hi.", "--max-new-tokens", "5")
 
 
+def chosen(recipe: RecipeChoice) -> Voice:
+    return chosen_voice(VoiceOptions(), recipe, PlaceOptions())
+
+
 def formula_of(name: str, *values: str, **options) -> str:
-    return str(chosen_voice(None, None, None, RecipeChoice(name, list(values), **options)).formula)
+    return str(chosen(RecipeChoice(name, list(values), **options)).formula)
 
 
 def test_the_list_has_every_recipe_with_paper_formula_and_parameters(lm):
@@ -71,7 +76,7 @@ def test_set_reaches_the_formula(name, values, formula):
 
 
 def test_a_classifier_scores_as_many_tokens_as_the_recipe_keeps():
-    voice = chosen_voice(None, None, None, RecipeChoice("fudge", ["top_k=30"], classifier="./judge", label="kind"))
+    voice = chosen(RecipeChoice("fudge", ["top_k=30"], classifier="./judge", label="kind"))
     (found,) = [term for term in voice.formula.leaves() if term.name == "classifier"]
     assert found.description == Classifier("./judge", "kind", top_k=30)
     assert str(voice.formula) == "base + 1 * classifier + within(base, top_k=30)"
@@ -79,13 +84,13 @@ def test_a_classifier_scores_as_many_tokens_as_the_recipe_keeps():
 
 def test_an_unwanted_label_is_one_whose_absence_is_wanted():
     choice = RecipeChoice("union-detox-classifier", classifier="./judge", unwanted="toxic")
-    (found,) = [term for term in chosen_voice(None, None, None, choice).formula.leaves() if term.name == "classifier"]
+    (found,) = [term for term in chosen(choice).formula.leaves() if term.name == "classifier"]
     assert found.description == Classifier("./judge", "toxic", sign=-1)
 
 
 def test_system_gives_a_part_or_a_new_term_its_prompt():
     choice = RecipeChoice("cfg", ["plain=dull"], systems=["prompted=Be bold.", "dull=Be dull."])
-    terms = {term.name: term.description for term in chosen_voice(None, None, None, choice).terms}
+    terms = {term.name: term.description for term in chosen(choice).terms}
     assert isinstance(terms["prompted"], ModelTerm)
     assert (terms["prompted"].system, terms["dull"].system) == ("Be bold.", "Be dull.")
 

@@ -8,7 +8,7 @@ import typer
 
 from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say, say_error
-from lmalgebra.cli.options import given
+from lmalgebra.cli.option_groups import PlaceOptions, SamplingOptions, VoiceOptions, grouped
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import StreamedText
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards, with_formula
@@ -21,48 +21,19 @@ if TYPE_CHECKING:
 HELP = "/formula TEXT changes the formula, /forget starts anew, /quit ends. Ctrl-C stops an answer."
 
 
+@grouped
 def chat(
-    voice: options.VoiceFile = None,
-    formula: options.FormulaText = None,
-    model: options.ModelSource = None,
-    recipe: options.RecipeName = None,
-    values: options.RecipeValues = None,
-    systems: options.RecipeSystems = None,
-    classifier: options.RecipeClassifier = None,
-    label: options.RecipeLabel = None,
-    unwanted: options.RecipeUnwanted = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    min_new_tokens: options.MinNewTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    stop: options.Stop = None,
-    seed: options.Seed = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    quantization: options.Quantization = None,
+    *,
+    voice: VoiceOptions,
+    recipe: RecipeChoice,
+    sampling: SamplingOptions,
+    places: PlaceOptions,
     speculate: options.Speculate = None,
     draft: options.Draft = None,
 ) -> None:
     """Talk with a voice. /formula TEXT changes the formula, /forget starts anew, /quit or end of input ends."""
-    changes = given(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop,
-        seed=seed,
-    )
-    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
-    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
-    chosen = chosen_voice(voice, formula, model, by, **places)
-    talk = _Talk(chosen, changes, speculate=speculate, draft=draft)
+    chosen = chosen_voice(voice, recipe, places)
+    talk = _Talk(chosen, sampling.given, speculate=speculate, draft=draft)
     try:
         while (line := _heard()) is not None and line.strip() != "/quit":
             talk.take(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmalgebra.cli import options
+from lmalgebra.cli.option_groups import PlaceOptions, VoiceOptions, grouped
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice
 from lmalgebra.errors import ModelError
@@ -18,26 +18,16 @@ if TYPE_CHECKING:
 SHOWN_TEXT = 90
 
 
+@grouped
 def check(
-    voice: options.VoiceFile = None,
-    formula: options.FormulaText = None,
-    model: options.ModelSource = None,
-    recipe: options.RecipeName = None,
-    values: options.RecipeValues = None,
-    systems: options.RecipeSystems = None,
-    classifier: options.RecipeClassifier = None,
-    label: options.RecipeLabel = None,
-    unwanted: options.RecipeUnwanted = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    quantization: options.Quantization = None,
+    *,
+    voice: VoiceOptions,
+    recipe: RecipeChoice,
+    places: PlaceOptions,
     load: Annotated[bool, typer.Option("--load", help="Load the models too, and compare their vocabularies.")] = False,
 ) -> None:
     """Show the formula, terms and models of a voice; any mistake in it is an error."""
-    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
-    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
-    chosen = chosen_voice(voice, formula, model, by, **places)
+    chosen = chosen_voice(voice, recipe, places)
     states = {each: _state(each) for each in chosen.models}
     print(_described(chosen, states))
     if load:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lmalgebra.cli import options
 from lmalgebra.cli.console import say
-from lmalgebra.cli.options import given
+from lmalgebra.cli.option_groups import PlaceOptions, SamplingOptions, VoiceOptions, grouped
 from lmalgebra.cli.prompts import read_prompts
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.voices import chosen_voice, model_registry, open_voice, say_afterwards
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
 _WHAT, _OUT = "What to explain", "Output"
 
 
+@grouped
 def explain(
-    voice: options.VoiceFile = None,
+    *,
+    voice: VoiceOptions,
     prompt: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="What to answer; - reads it from standard input.", rich_help_panel=_WHAT),
@@ -43,48 +44,17 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page that any browser shows.", rich_help_panel=_OUT),
     ] = None,
-    formula: options.FormulaText = None,
-    model: options.ModelSource = None,
-    recipe: options.RecipeName = None,
-    values: options.RecipeValues = None,
-    systems: options.RecipeSystems = None,
-    classifier: options.RecipeClassifier = None,
-    label: options.RecipeLabel = None,
-    unwanted: options.RecipeUnwanted = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    min_new_tokens: options.MinNewTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    stop: options.Stop = None,
-    seed: options.Seed = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    quantization: options.Quantization = None,
+    recipe: RecipeChoice,
+    sampling: SamplingOptions,
+    places: PlaceOptions,
 ) -> None:
     """Say something and show how far each term moved each token, in nats, and what would have been said instead."""
-    changes = given(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop,
-        seed=seed,
-    )
-    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
-    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
-    chosen = chosen_voice(voice, formula, model, by, **places)
+    chosen = chosen_voice(voice, recipe, places)
     (asked,) = read_prompts(prompt, None)
     if html is not None and not html.absolute().parent.is_dir():  # before anything is computed for it
         raise _unwritable(html, "there is no such folder")
     composed = open_voice(chosen, model_registry())
-    found = composed.explain(asked, continuation, reference=reference, **changes)
+    found = composed.explain(asked, continuation, reference=reference, **sampling.given)
     say_afterwards(composed)
     if html is not None:
         _write(found, html)

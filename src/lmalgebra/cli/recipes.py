@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lmalgebra.cli import options
 from lmalgebra.cli.console import say
 from lmalgebra.errors import VoiceError
 
@@ -42,12 +43,12 @@ CLASSIFIER = "classifier"
 class RecipeChoice:
     """What the options say of a recipe, as they were given."""
 
-    name: str | None
-    values: list[str] | None = None
-    systems: list[str] | None = None
-    classifier: str | None = None
-    label: str | None = None
-    unwanted: str | None = None
+    name: options.RecipeName = None
+    values: options.RecipeValues = None
+    systems: options.RecipeSystems = None
+    classifier: options.RecipeClassifier = None
+    label: options.RecipeLabel = None
+    unwanted: options.RecipeUnwanted = None
 
     @property
     def is_made(self) -> bool:

@@ -11,6 +11,7 @@ import typer
 
 from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say
+from lmalgebra.cli.option_groups import PlaceOptions, VoiceOptions, grouped
 from lmalgebra.cli.options import given, option
 from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.results import progress_bar
@@ -27,7 +28,9 @@ _WHAT, _WHICH, _OUT = "Answers", "Which are rewritten", "Output"
 _HINT = 'A line is a JSON text, or an object with the answer in the field of --field: {"text": "..."}.'
 
 
+@grouped
 def rewrite(
+    *,
     voice: Annotated[Path, typer.Argument(metavar="VOICE.toml", help="The voice that rewrites.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT...", show_default=False, help="Answers to rewrite.")
@@ -99,9 +102,7 @@ def rewrite(
         int | None,
         option("Sampling", "--samples", text="Tries for each answer; the best is taken. Default: 1.", metavar="TEXTS"),
     ] = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
+    places: PlaceOptions,
     batch: options.Batch = None,
 ) -> None:
     """Let a voice rewrite the answers of any model, and print each before and after, as JSON Lines.
@@ -110,8 +111,7 @@ def rewrite(
     """
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
-    places = {"dtype": dtype, "device": device, "engine": engine}
-    chosen = chosen_voice(voice, formula, model, RecipeChoice(None), **places)
+    chosen = chosen_voice(VoiceOptions(voice, formula, model), RecipeChoice(), places)
     answers = _answers(texts, input)
     from lmalgebra.rewriting.rewrite import RewriteSettings
 

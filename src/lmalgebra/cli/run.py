@@ -11,6 +11,7 @@ import typer
 
 from lmalgebra.cli import options
 from lmalgebra.cli.console import INTERRUPTED, say
+from lmalgebra.cli.option_groups import PlaceOptions, SamplingOptions, VoiceOptions, grouped
 from lmalgebra.cli.options import given
 from lmalgebra.cli.prompts import read_prompts
 from lmalgebra.cli.recipes import RecipeChoice
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 _IN, _OUT = "Prompts", "Output"
 
 
+@grouped
 def run(
-    voice: options.VoiceFile = None,
+    *,
+    voice: VoiceOptions,
     prompt: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="What to answer; - reads it from standard input.", rich_help_panel=_IN),
@@ -53,28 +56,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Generate only what --output does not hold yet.", rich_help_panel=_OUT)
     ] = False,
-    formula: options.FormulaText = None,
-    model: options.ModelSource = None,
-    recipe: options.RecipeName = None,
-    values: options.RecipeValues = None,
-    systems: options.RecipeSystems = None,
-    classifier: options.RecipeClassifier = None,
-    label: options.RecipeLabel = None,
-    unwanted: options.RecipeUnwanted = None,
-    max_new_tokens: options.MaxNewTokens = None,
-    min_new_tokens: options.MinNewTokens = None,
-    temperature: options.Temperature = None,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    stop: options.Stop = None,
-    seed: options.Seed = None,
+    recipe: RecipeChoice,
+    sampling: SamplingOptions,
     samples: options.Samples = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    quantization: options.Quantization = None,
+    places: PlaceOptions,
     batch: options.Batch = None,
     speculate: options.Speculate = None,
     draft: options.Draft = None,
@@ -83,24 +68,11 @@ def run(
 
     Results go to standard output, everything else to standard error. Samples come in the order in which they are done.
     """
-    changes = given(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop,
-        seed=seed,
-        samples=samples,
-    )
+    changes = sampling.given | given(samples=samples)
     if resume and output is None:
         raise LmalgebraError("--resume needs a file to go on with.", "Add --output FILE.")
-    by = RecipeChoice(recipe, values, systems, classifier, label, unwanted)
-    asked = (voice, formula, recipe, prompt, prompts, output, samples, batch, speculate, draft)
-    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
-    chosen = chosen_voice(voice, formula, model, by, **places)
+    asked = (voice.file, voice.formula, recipe.name, prompt, prompts, output, samples, batch, speculate, draft)
+    chosen = chosen_voice(voice, recipe, places)
     if not json and all(option is None for option in asked):
         from lmalgebra.cli.showcase import show
 

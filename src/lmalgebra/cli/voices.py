@@ -1,10 +1,10 @@
 """Which voice a command speaks with: a file's or the built-in one, with the changes that options ask for."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmalgebra.cli.console import say
+from lmalgebra.cli.option_groups import PlaceOptions, VoiceOptions
 from lmalgebra.cli.recipes import RecipeChoice, with_recipe
 from lmalgebra.errors import DecodingError, VoiceError
 
@@ -25,32 +25,24 @@ SYSTEM_PROMPTS = {
 """The terms of the built-in voice: what each system prompt does is visible even in a small model."""
 
 
-def chosen_voice(
-    file: Path | None,
-    formula: str | None,
-    model: str | None,
-    recipe: RecipeChoice,
-    **places: str | None,
-) -> "Voice":
-    """The voice of `file`, or the built-in one, over `model` and with `formula` or by `recipe` where they are given.
+def chosen_voice(given: VoiceOptions, recipe: RecipeChoice, places: PlaceOptions) -> "Voice":
+    """The voice of a file, or the built-in one, over the model and with the formula or by the recipe that were given.
 
-    `places` are the dtype, device, engine and quantization of every model that runs here, where any does. Raises
-    VoiceError and FormulaError.
+    `places` are those of every model that runs here, where any does. Raises VoiceError and FormulaError.
     """
     from lmalgebra.algebra import load_voice
 
-    voice = default_voice() if file is None else load_voice(file)
+    voice = default_voice() if given.file is None else load_voice(given.file)
     if recipe.is_made:
-        if formula is not None:
+        if given.formula is not None:
             raise VoiceError("Both --formula and --recipe were given.", "Keep one of them.")
-        voice = with_recipe(voice, recipe, is_built_in=file is None)
-    if model is not None:
-        voice = _over_model(voice, model)
-    given = {key: value for key, value in places.items() if value is not None}
-    if given:
+        voice = with_recipe(voice, recipe, is_built_in=given.file is None)
+    if given.model is not None:
+        voice = _over_model(voice, given.model)
+    if moved := places.given:
         here = [each for each in voice.models if not each.is_remote] or voice.models  # which refuse, if all are remotes
-        voice = voice.with_models([replace(each, **given) if each in here else each for each in voice.models])
-    return voice if formula is None else with_formula(voice, formula)
+        voice = voice.with_models([replace(each, **moved) if each in here else each for each in voice.models])
+    return voice if given.formula is None else with_formula(voice, given.formula)
 
 
 def default_voice(source: str = DEFAULT_MODEL) -> "Voice":
