@@ -233,6 +233,13 @@ def test_logs_do_not_repeat_what_users_say(served):
         (["toy.toml", "--keys-file", "nowhere"], "The file of keys 'nowhere' cannot be read"),
         (["toy.toml", "--keys-file", "short"], "Key 1 of short is shorter than 16 characters."),
         (["--settings", "odd.toml"], "odd.toml has no setting 'voice'."),
+        (["--settings", "asks.toml"], "rewriters of the voice 'toy' asks 'again', of which nothing is filled in."),
+        (
+            ["--settings", "names.toml"],
+            "rewriters of the voice 'toy' asks '{{ text }} {{ name }}', of which name, text",
+        ),
+        (["--settings", "voice.toml"], "rewriters names 'tony', which is no voice. There are toy."),
+        (["--settings", "judge.toml"], "There is no judge 'toxicty'."),
         (["--settings", "terms.toml"], "allowed_terms of the voice 'toy' names 'poet'"),
     ],
     ids=str,
@@ -242,6 +249,10 @@ def test_what_cannot_be_served_is_one_sentence(arguments, message, tmp_path, mon
     (tmp_path / "toy.toml").write_text(TOY)
     (tmp_path / "short").write_text("bob:short")
     (tmp_path / "odd.toml").write_text('voice = "toy.toml"')
+    (tmp_path / "asks.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntoy = "again"\n')
+    (tmp_path / "names.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntoy = "{{ text }} {{ name }}"\n')
+    (tmp_path / "voice.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntony = ""\n')
+    (tmp_path / "judge.toml").write_text('voices = ["toy.toml"]\nrewrite_judge = "toxicty"\n')
     (tmp_path / "terms.toml").write_text('voices = ["toy.toml"]\n[allowed_terms]\ntoy = "base, poet"\n')
     done = CliRunner().invoke(app, ["serve", *arguments])
     assert done.exit_code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,7 +22,16 @@ from lmalgebra.serving.errors import ApiError, ClientLeft, as_api_error, failure
 from lmalgebra.serving.limits import read_json, unless_left
 from lmalgebra.serving.openapi import METRICS, METRICS_TYPE, described, refuses, takes
 from lmalgebra.serving.prepare import prepare
-from lmalgebra.serving.schema import ChatRequest, CompletionRequest, Sampling, ScoreRequest, parse
+from lmalgebra.serving.rewrite import rewritten
+from lmalgebra.serving.schema import (
+    ChatRequest,
+    CompletionRequest,
+    Drawing,
+    RewriteRequest,
+    Sampling,
+    ScoreRequest,
+    parse,
+)
 from lmalgebra.serving.score import scored
 from lmalgebra.serving.server import Server
 from lmalgebra.serving.stream import EventStream, chunks
@@ -66,6 +76,7 @@ class _Routes:
             ("/v1/chat/completions", self.chat, ChatRequest),
             ("/v1/completions", self.complete, CompletionRequest),
             ("/v1/score", self.score, ScoreRequest),
+            ("/v1/rewrite", self.rewrite, RewriteRequest),
         )
         for path, answer, kind in posts:
             app.post(path, openapi_extra=takes(kind), response_model=None)(answer)
@@ -100,6 +111,16 @@ class _Routes:
 
         async with self._server.engine.place():
             return JSONResponse(await self._unless_left(request, work()))
+
+    async def rewrite(self, request: Request) -> Response:
+        """What any model has said, said again by a voice."""
+        call = _call(request)
+        asked = parse(RewriteRequest, await read_json(request, self._settings))
+        served = self._named(call, asked.model)
+        _tell_user(call, asked)
+        async with self._server.engine.place():
+            work = rewritten(self._server.engine, self._server.rewriters, asked, served, partial(self._note, call))
+            return JSONResponse(await self._unless_left(request, work))
 
     async def _speak(self, request: Request, kind: type[Sampling], answers: type[Answer]) -> Response:
         call = _call(request)
@@ -207,7 +228,7 @@ def _call(request: Request, route: str | None = None) -> Call:
     return call
 
 
-def _tell_user(call: Call, asked: Sampling) -> None:
+def _tell_user(call: Call, asked: Drawing) -> None:
     for key in ("user", "safety_identifier"):
         if (value := getattr(asked, key)) is not None:
             call.told[key] = value

@@ -160,8 +160,7 @@ class Engine:
         run = Run(prepared, [each[0] for each in counts], self.settings.request_seconds)
         try:
             for place, prompt in enumerate(prepared.prompts):
-                seed = settings.seed + place * settings.samples  # a prompt that is given twice is answered in two ways
-                changes = vars(settings) | {"seed": seed}
+                changes = vars(settings) | {"seed": prepared.seed(place)}
                 run.add(self.service.submit(prepared.speaker, prompt, run.listener(place), **changes))
         except BaseException:
             run.cancel()

@@ -10,6 +10,7 @@ from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import ApiError, unavailable
 from lmalgebra.serving.keys import Keys, load_keys
 from lmalgebra.serving.metrics import Metrics
+from lmalgebra.serving.rewrite import Rewriters
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import OpenVoice, ServedVoice, Voices
 
@@ -26,8 +27,9 @@ class Server:
         self.settings = settings
         self.keys: Keys = load_keys(settings)
         self.voices = Voices(settings, open_voice)
-        self.voices.described()
+        known = self.voices.described()
         self.engine = Engine(settings)
+        self.rewriters = Rewriters(settings, tuple(known))
         self.metrics = Metrics(self.voices, self.engine)
         self.failure: Exception | None = None
         self.is_ready = False
@@ -40,6 +42,7 @@ class Server:
     async def _load(self, failed: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(self.voices.load, self.engine.warm_up)
+            await asyncio.to_thread(self.rewriters.load)
         except Exception as error:  # whatever it is, the server has nothing to serve
             self.failure = error
             failed()

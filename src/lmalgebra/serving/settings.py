@@ -49,6 +49,10 @@ class ServerSettings:
     - `origins`: web pages (`https://example.org`) that browsers may let call; none by default.
     - `allow`: what requests may bring or ask for, of ALLOWABLE.
     - `allowed_terms`: by voice, the terms that formulas of requests may name, with commas; by default all.
+    - `rewriters`: by voice that may rewrite what others have said, what it is asked: Jinja over `text` and `prompt`; ""
+      asks for other words. None may by default.
+    - `rewrite_judge`, `rewrite_embedder`: what scores texts and rewrites, and the encoder that compares what they mean;
+      "" is none.
     - `speculate`: as on the command line; for the voices' own formulas.
     - `max_running` samples speak at once, `max_waiting` requests wait, `max_connections` are open.
     - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together.
@@ -70,6 +74,9 @@ class ServerSettings:
     origins: tuple[str, ...] = ()
     allow: tuple[str, ...] = ALLOWABLE
     allowed_terms: Mapping[str, str] = field(default_factory=dict)
+    rewriters: Mapping[str, str] = field(default_factory=dict)
+    rewrite_judge: str = ""
+    rewrite_embedder: str = ""
     speculate: str = "off"
     max_running: int = 32
     max_waiting: int = 64
