@@ -2,6 +2,7 @@
 
 import json
 
+import jsonschema
 import openai
 import pytest
 
@@ -64,6 +65,17 @@ def test_json_of_a_schema(real):
     found = json.loads(choice.message.content)
     assert found.keys() == {"n", "kind"}
     assert 0 <= found["n"] <= 99
+
+
+def test_structured_output_of_another_client(real):
+    langchain_openai = pytest.importorskip("langchain_openai")
+    with openai.DefaultHttpxClient() as client:
+        model = langchain_openai.ChatOpenAI(
+            base_url=str(real.base_url), api_key="none", model="polite", http_client=client, max_retries=0
+        )
+        shaped = model.with_structured_output(SCHEMA | {"title": "pair"}, method="json_schema", strict=True)
+        found = shaped.invoke("Give me n and kind as JSON.", max_tokens=40)
+    jsonschema.validate(found, SCHEMA)
 
 
 def test_a_users_text_never_becomes_a_control_token(real):
