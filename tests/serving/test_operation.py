@@ -171,6 +171,23 @@ def test_a_client_that_leaves_frees_its_place(served, stream):
     assert entries[-1].get("completion_tokens", 0) < 3000
 
 
+def test_a_stream_goes_on_while_a_long_score_is_computed(served):
+    """Pieces are counted, not seconds: 4,800 tokens of two terms are at least 75 parts, with a step after each."""
+    with served.client(timeout=60) as client:
+        stream = client.chat.completions.create(
+            model="toy", messages=HELLO, stream=True, max_tokens=3900, extra_body={"min_tokens": 3900}
+        )
+        assert next(stream)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(served.post, "/v1/score", prompt="hello", continuation=["dear sir, " * 160] * 3)
+            pieces = 0
+            while not asked.done() and next(stream, None):
+                pieces += 1
+        stream.close()
+    assert asked.result()
+    assert pieces >= 30
+
+
 def test_an_end_does_not_wait_for_ever(toy_file, tmp_path):
     settings = tmp_path / "server.toml"
     settings.write_text(f'voices = ["{toy_file}"]\nshutdown_seconds = 0.5\nmax_tokens = 4000\n')

@@ -89,10 +89,10 @@ def _prompts(asked: Spoken, settings: ServerSettings) -> tuple[Prompt, ...]:
 def require_short(count: int, size: int, param: str, settings: ServerSettings) -> None:
     """Raise ApiError for more prompts, or more characters of all together, than are read."""
     if count > settings.max_prompts:
-        raise invalid(f"{count} prompts are given; at most {settings.max_prompts} are answered.", param)
+        raise invalid(f"{count} texts are given; at most {settings.max_prompts} are read.", param)
     if size > settings.max_prompt_characters:
         raise invalid(
-            f"The prompt has {size:,} characters; at most {settings.max_prompt_characters:,} are read.",
+            f"{param} has {size:,} characters; at most {settings.max_prompt_characters:,} are read.",
             param,
             "context_length_exceeded",
         )

@@ -55,7 +55,8 @@ class ServerSettings:
       "" is none.
     - `speculate`: as on the command line; for the voices' own formulas.
     - `max_running` samples speak at once, `max_waiting` requests wait, `max_connections` are open.
-    - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together.
+    - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together; so many
+      texts are scored or rewritten.
     - `max_terms`, `max_formula_characters`, `max_schema_characters`: of a request's own formula and JSON schema.
     - `max_cost`: the most tokens that one request may compute: those of prompts and texts, for every language model.
     - `header_seconds`, `body_seconds`: for a request to arrive, the latter also for a client to take some of an answer;
