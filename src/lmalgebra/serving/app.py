@@ -20,7 +20,7 @@ from lmalgebra.serving.completions import CompletionAnswer
 from lmalgebra.serving.engine import Run, Told
 from lmalgebra.serving.errors import ApiError, ClientLeft, as_api_error, failure, not_allowed
 from lmalgebra.serving.limits import read_json, unless_left
-from lmalgebra.serving.openapi import METRICS, METRICS_TYPE, described, refuses, takes
+from lmalgebra.serving.openapi import METRICS_TYPE, described, gives, health, metrics, takes
 from lmalgebra.serving.prepare import prepare
 from lmalgebra.serving.rewrite import rewritten
 from lmalgebra.serving.schema import (
@@ -73,18 +73,19 @@ class _Routes:
     def add_to(self, app: FastAPI) -> None:
         """Add the routes, and how errors are told."""
         posts = (
-            ("/v1/chat/completions", self.chat, ChatRequest),
-            ("/v1/completions", self.complete, CompletionRequest),
-            ("/v1/score", self.score, ScoreRequest),
-            ("/v1/rewrite", self.rewrite, RewriteRequest),
+            ("/v1/chat/completions", self.chat, ChatRequest, "ChatAnswer"),
+            ("/v1/completions", self.complete, CompletionRequest, "CompletionAnswer"),
+            ("/v1/score", self.score, ScoreRequest, "ScoreAnswer"),
+            ("/v1/rewrite", self.rewrite, RewriteRequest, "RewriteAnswer"),
         )
-        for path, answer, kind in posts:
-            app.post(path, openapi_extra=takes(kind), response_model=None)(answer)
-        app.get("/v1/models", openapi_extra=refuses(401, 403), response_model=None)(self.models)
-        app.get("/v1/models/{name:path}", openapi_extra=refuses(401, 403, 404, 503), response_model=None)(self.model)
-        app.get("/health", response_model=None)(self.health)
-        app.get("/ready", openapi_extra=refuses(503), response_model=None)(self.ready)
-        app.get("/metrics", openapi_extra=METRICS, response_class=Response, response_model=None)(self.metrics)
+        for path, work, kind, answer in posts:
+            app.post(path, openapi_extra=takes(kind, answer), response_model=None)(work)
+        refusals = (401, 403, 404, 503)
+        app.get("/v1/models", openapi_extra=gives("Models", 401, 403), response_model=None)(self.models)
+        app.get("/v1/models/{name:path}", openapi_extra=gives("Model", *refusals), response_model=None)(self.model)
+        app.get("/health", openapi_extra=health(503), response_model=None)(self.health)
+        app.get("/ready", openapi_extra=health(503), response_model=None)(self.ready)
+        app.get("/metrics", openapi_extra=metrics(), response_class=Response, response_model=None)(self.metrics)
         for kind_of_error in (ApiError, LmalgebraError, ClientLeft, HTTPException, Exception):
             app.add_exception_handler(kind_of_error, self.refuse)
 
