@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from lmalgebra.judges.template import Template
 from lmalgebra.prompt_sets import text_of
 from lmalgebra.rewriting.rewrite import TEMPLATE, RewriteSettings, Rewriting, Rewritten
 from lmalgebra.rewriting.writers import Answer
+from lmalgebra.serving.apart import apart
 from lmalgebra.serving.engine import Engine, Run
 from lmalgebra.serving.errors import invalid, not_allowed
 from lmalgebra.serving.prepare import Prepared, messages_of, prepare_speaker, require_short
@@ -81,18 +81,10 @@ class Rewriters:
     async def judged(self, work: Callable[[], Result]) -> Result:
         """What `work` returns, which judges or compares; one at a time, since neither is for several threads.
 
-        It runs on a thread that ends, and with it the threads that compute for it: see `decoding.service`. Who is
-        cancelled meanwhile keeps the place until it is done.
+        Who is cancelled meanwhile keeps the place until it is done.
         """
         async with self._judging:
-            thread = ThreadPoolExecutor(1, thread_name_prefix="lmalgebra judge")
-            doing = asyncio.get_running_loop().run_in_executor(thread, work)
-            thread.shutdown(wait=False)
-            try:
-                return await asyncio.shield(doing)
-            except asyncio.CancelledError:
-                await asyncio.wait({doing})
-                raise
+            return await apart(work)
 
 
 def _require_fields(voice: str, template: str) -> None:

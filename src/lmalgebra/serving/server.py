@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from lmalgebra.serving.apart import apart
 from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import ApiError, unavailable
 from lmalgebra.serving.keys import Keys, load_keys
@@ -41,8 +42,8 @@ class Server:
 
     async def _load(self, failed: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(self.voices.load, self.engine.warm_up)
-            await asyncio.to_thread(self.rewriters.load)
+            await apart(lambda: self.voices.load(self.engine.warm_up))
+            await apart(self.rewriters.load)
         except Exception as error:  # whatever it is, the server has nothing to serve
             self.failure = error
             failed()
@@ -61,7 +62,7 @@ class Server:
         """Open again the voices whose files have changed, or all; see Voices.reload."""
         if not self.is_ready:
             return
-        changed = await asyncio.to_thread(self.voices.reload, self.engine.warm_up, everything)
+        changed = await apart(lambda: self.voices.reload(self.engine.warm_up, everything))
         if changed:
             self.metrics.reloads.inc(len(changed))
             log.info("reloaded", extra={"voices": changed})
