@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,9 @@ from typing import Any
 
 PATIENCE = 600
 """Seconds after which something that should come is taken to be lost."""
+
+ENDING = 60
+"""Seconds that a server has to end."""
 
 HEADERS = {"Content-Type": "application/json"}
 
@@ -60,8 +62,12 @@ def started(command: Sequence[str], port: int, ready: str, log: Path) -> Iterato
             time.sleep(0.2)
         yield server
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(PATIENCE)
+        process.terminate()
+        try:
+            process.wait(ENDING)
+        except subprocess.TimeoutExpired:  # Transformers' may wait for its own threads
+            process.kill()
+            process.wait()
 
 
 def _answers(server: Server, path: str) -> bool:
