@@ -10,7 +10,7 @@ Then, and it fails where one of these does not hold:
 
 - answers: each request whose client stayed was answered with status 200 and to its end.
 - accounted: /metrics has every request that was asked, with status 200 or as left (499), no other status; nothing is
-  in hand or waiting, and three quarters of those who left are counted as left (an answer may have been ready).
+  in hand or waiting, and half of those who left are counted as left (an answer may have been ready).
 - log: nothing in it is an error.
 - memory: the resident memory of the process is looked at every second. The first quarter, in which caches grow, is left
   out; the median of the last quarter is at most 5 % or 20 MB above that of the second.
@@ -166,7 +166,7 @@ def _judged(server: Server, told: Sequence[Told], memory: Sequence[float]) -> di
     failed = {
         "answers": wrong[:5],
         "accounted": [] if is_accounted else [f"{len(told)} asked, {counted} counted, {statuses}"],
-        "left": [] if statuses.get("499", 0) >= 0.75 * ends["left"] else [f"{ends['left']} left, {statuses} counted"],
+        "left": [] if statuses.get("499", 0) >= 0.5 * ends["left"] else [f"{ends['left']} left, {statuses} counted"],
         "in hand": [name for name in HELD if metrics[name]],
         "log": errors[:5],
         "memory": [f"{before:.0f} to {after:.0f} MB"] if has_grown else [],
