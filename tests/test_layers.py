@@ -43,7 +43,19 @@ LAYERS = {
         inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "rewriting", "training")
     ),
     "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "evaluation")),
-    "serving": Layer(inside=(*FILES, *BELOW_DECODING, "decoding", "serving")),
+    # what /v1/rewrite does is what the command does, with an encoder of meaning
+    "serving": Layer(
+        inside=(
+            *FILES,
+            *BELOW_DECODING,
+            "models.text_encoder",
+            "decoding",
+            "judges",
+            "prompt_sets",
+            "rewriting",
+            "serving",
+        )
+    ),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))
 LAYERS["cli"] = Layer(inside=(*LAYERS, "", "cli"), lazily=True)

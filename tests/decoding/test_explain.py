@@ -11,6 +11,9 @@ from lmalgebra.algebra import GenerationSettings, Model, Voice, classifier, forb
 from lmalgebra.api import Models
 from lmalgebra.decoding import ComposedVoice, Explanation
 from lmalgebra.decoding.explain import LEAST
+from lmalgebra.decoding.explanation import explain_in_parts
+from lmalgebra.decoding.parts import finished
+from lmalgebra.decoding.score import text_tokens
 from lmalgebra.errors import DecodingError, PromptError
 from lmalgebra.models.table import TableModel
 from tiny_gguf import write_tiny_gguf
@@ -92,11 +95,10 @@ def test_the_change_is_from_what_the_reference_says_to_what_the_formula_does(for
 
 
 @pytest.mark.parametrize("block", [1, 2, 64])
-def test_a_given_text_may_be_one_that_a_constraint_forbids(block, monkeypatch):
-    from lmalgebra.decoding import reading
-
-    monkeypatch.setattr(reading.read_text, "__defaults__", (block,))
-    explanation = speaker("a + 0.6 * (b - a) + word").explain("hi", "an 12")
+def test_a_given_text_may_be_one_that_a_constraint_forbids(block):
+    loaded = speaker("a + 0.6 * (b - a) + word").loaded
+    tokens = text_tokens(loaded, "an 12")
+    explanation = finished(explain_in_parts(loaded, "hi", tokens, len(tokens), block=block, chunk=block))
     first, second, *later = explanation.tokens
     assert min(first.logprob, second.logprob) > LEAST
     assert [token.logprob for token in later] == [LEAST] * 3
@@ -197,13 +199,12 @@ def test_classifiers_take_part_and_change_only_candidates():
 
 
 @pytest.mark.parametrize("block", [1, 2, 64])
-def test_long_texts_are_read_in_blocks(block, monkeypatch):
-    from lmalgebra.decoding import reading
-
+def test_long_texts_are_read_in_blocks(block):
     text = "the quick brown fox jumps over the lazy dog. " * 2
-    whole = speaker(FORMULAS[3]).explain("hi", text)
-    monkeypatch.setattr(reading.read_text, "__defaults__", (block,))
-    assert speaker(FORMULAS[3]).explain("hi", text).tokens == whole.tokens
+    voice = speaker(FORMULAS[3])
+    tokens = text_tokens(voice.loaded, text)
+    parts = explain_in_parts(voice.loaded, "hi", tokens, len(tokens), block=block, chunk=block)
+    assert finished(parts).tokens == voice.explain("hi", text).tokens
 
 
 def test_terms_of_one_network_are_explained_within_its_rounding():

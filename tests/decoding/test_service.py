@@ -11,7 +11,7 @@ from voices import STEERED
 
 import lmalgebra as la
 from lmalgebra.decoding import Piece, Refusal, Sample, Service
-from lmalgebra.errors import BusyError, DecodingError, PromptError
+from lmalgebra.errors import BusyError, CacheFullError, DecodingError, PromptError
 from lmalgebra.models import loading
 
 SOON = 20
@@ -273,3 +273,95 @@ def test_an_interruption_of_who_waits_leaves_the_service_usable(models):
             assert texts(ticket.result(SOON)) == texts(service.submit(base, "hello", max_new_tokens=3).result(SOON))
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def parts_of(count, done):
+    """So many parts of work; notes in `done` what has been done."""
+    try:
+        for part in range(count):
+            done.append(part)
+            yield
+        return "all"
+    finally:
+        done.append("end")
+
+
+def test_long_work_is_done_in_parts_while_others_speak(service, models):
+    heard, done, spoke = [], [], []
+    ticket = service.submit(speaker(STEERED, models), "hello", heard.append, **LONG)
+    wait_until(lambda: heard)
+
+    def work():
+        for _ in parts_of(50, done):
+            spoke.append(len(heard))
+            yield
+
+    assert service.perform_in_parts(work).result(SOON) is None
+    assert len(set(spoke)) == 50  # something was said between any two parts
+    ticket.cancel()
+
+
+def test_work_in_parts_takes_turns_and_gives_what_it_returns(service):
+    done = [], []
+    both = [service.perform_in_parts(lambda each=each: parts_of(400, each)) for each in done]
+    assert [each.result(SOON) for each in both] == ["all", "all"]
+
+    def broken():
+        yield
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        service.perform_in_parts(broken).result(SOON)
+    assert service.perform(lambda: "alive").result(SOON) == "alive"
+
+
+def test_work_in_parts_ends_when_nobody_waits(service):
+    done = []
+    future = service.perform_in_parts(lambda: parts_of(10**9, done))
+    wait_until(lambda: done)
+    assert future.cancel()
+    wait_until(lambda: done[-1] == "end")
+
+
+def test_work_in_parts_ends_with_the_service():
+    done = []
+    with Service() as running:
+        future = running.perform_in_parts(lambda: parts_of(10**9, done))
+        wait_until(lambda: done)
+        running.close(finish=False)
+    assert done[-1] == "end"
+    with pytest.raises(DecodingError, match="cancelled"):
+        future.result(SOON)
+
+
+def test_work_that_finds_no_room_begins_again(service, models):
+    begun = []
+    ticket = service.submit(speaker(STEERED, models), "hello", **LONG)
+
+    def work():
+        begun.append(ticket.done)
+        yield
+        if not ticket.done:
+            raise CacheFullError("full", "wait")
+        return "done"
+
+    future = service.perform_in_parts(work)
+    wait_until(lambda: len(begun) > 3)
+    ticket.cancel()
+    assert future.result(SOON) == "done"
+
+    def never():
+        yield
+        raise CacheFullError("full", "wait")
+
+    with pytest.raises(CacheFullError):
+        service.perform_in_parts(never).result(SOON)
+
+
+def test_scores_in_parts_are_the_scores(service, models):
+    voice = speaker(STEERED, models)
+    pairs = [("hello", "you and me, or else"), ("hello", "nobody"), ("who?", "x")]
+    found = service.perform_in_parts(lambda: voice.score_in_parts(pairs, block=3, chunk=2)).result(SOON)
+    assert rows_open(models) == 0
+    for score, expected in zip(found, voice.score_many(pairs), strict=True):
+        assert score.logprobs == pytest.approx(expected.logprobs)

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tiny_classifiers import bert, save_classifier
+
 MISSING = [name for name in ("openai", "prometheus_client") if find_spec(name) is None]
 if MISSING:  # in an environment from before there was a server; test_installed says so
     collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.stem != "test_installed"]
@@ -41,6 +43,14 @@ model = "other"
 [generation]
 max_new_tokens = 12
 """
+
+JUDGE = """
+def share(texts):
+    if any("break" in text for text in texts):
+        raise ValueError("a judge that breaks")
+    return [text.count("e") / max(1, len(text)) for text in texts]
+"""
+REWRITER = "say {{ text }} to {{ prompt }}"
 
 SCHEMA = {
     "type": "object",
@@ -163,17 +173,26 @@ def running(*arguments: object, **variables: str) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small random encoder."""
+    return save_classifier(tmp_path_factory.mktemp("encoder"), bert(), start=True, end=True)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Iterator[Served]:
     """A server that tests share, which leave it as it was."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "toy.toml").write_text(TOY)
+    (folder / "letters.py").write_text(JUDGE)
     settings = folder / "server.toml"
     settings.write_text(
         f'voices = ["{folder}/toy.toml", "second={folder}/toy.toml"]\n'
         "max_tokens = 3900\nmax_samples = 4\nmax_prompts = 3\nmax_body_bytes = 20000\nmax_prompt_characters = 5000\n"
         "max_terms = 4\nmax_formula_characters = 400\nmax_schema_characters = 8000\nmax_cost = 40000\n"
         "header_seconds = 1.0\nbody_seconds = 1.0\n"
-        '[allowed_terms]\ntoy = "base, formal, short"\n'
+        f'rewrite_judge = "letters:share"\nrewrite_embedder = "{encoder}"\n'
+        f'[allowed_terms]\ntoy = "base, formal, short"\n[rewriters]\ntoy = "{REWRITER}"\n'
     )
-    with running("--settings", settings) as server:
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    with running("--settings", settings, PYTHONPATH=path) as server:
         yield server

@@ -123,7 +123,8 @@ def test_what_cannot_be_said_has_no_number(served):
         ({"prompt": "hello", "messages": [{"role": "user", "content": "x"}], "continuation": "x"}, "invalid_value"),
         ({"prompt": "hello", "continuation": "x" * 6000}, "context_length_exceeded"),
         ({"prompt": "hello", "continuation": "x", "temperature": 1}, "unknown_parameter"),
-        ({"prompt": "h" * 4900, "continuation": ["x"] * 9}, "invalid_prompt"),
+        ({"prompt": "h" * 4900, "continuation": ["x"] * 3}, "invalid_prompt"),
+        ({"prompt": "hello", "continuation": ["x"] * 4}, "invalid_value"),
     ],
 )
 def test_scores_that_are_refused(served, body, code):

@@ -171,6 +171,23 @@ def test_a_client_that_leaves_frees_its_place(served, stream):
     assert entries[-1].get("completion_tokens", 0) < 3000
 
 
+def test_a_stream_goes_on_while_a_long_score_is_computed(served):
+    """Pieces are counted, not seconds: 4,800 tokens of two terms are at least 75 parts, with a step after each."""
+    with served.client(timeout=60) as client:
+        stream = client.chat.completions.create(
+            model="toy", messages=HELLO, stream=True, max_tokens=3900, extra_body={"min_tokens": 3900}
+        )
+        assert next(stream)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(served.post, "/v1/score", prompt="hello", continuation=["dear sir, " * 160] * 3)
+            pieces = 0
+            while not asked.done() and next(stream, None):
+                pieces += 1
+        stream.close()
+    assert asked.result()
+    assert pieces >= 30
+
+
 def test_an_end_does_not_wait_for_ever(toy_file, tmp_path):
     settings = tmp_path / "server.toml"
     settings.write_text(f'voices = ["{toy_file}"]\nshutdown_seconds = 0.5\nmax_tokens = 4000\n')
@@ -233,6 +250,13 @@ def test_logs_do_not_repeat_what_users_say(served):
         (["toy.toml", "--keys-file", "nowhere"], "The file of keys 'nowhere' cannot be read"),
         (["toy.toml", "--keys-file", "short"], "Key 1 of short is shorter than 16 characters."),
         (["--settings", "odd.toml"], "odd.toml has no setting 'voice'."),
+        (["--settings", "asks.toml"], "rewriters of the voice 'toy' asks 'again', of which nothing is filled in."),
+        (
+            ["--settings", "names.toml"],
+            "rewriters of the voice 'toy' asks '{{ text }} {{ name }}', of which name, text",
+        ),
+        (["--settings", "voice.toml"], "rewriters names 'tony', which is no voice. There are toy."),
+        (["--settings", "judge.toml"], "There is no judge 'toxicty'."),
         (["--settings", "terms.toml"], "allowed_terms of the voice 'toy' names 'poet'"),
     ],
     ids=str,
@@ -242,6 +266,10 @@ def test_what_cannot_be_served_is_one_sentence(arguments, message, tmp_path, mon
     (tmp_path / "toy.toml").write_text(TOY)
     (tmp_path / "short").write_text("bob:short")
     (tmp_path / "odd.toml").write_text('voice = "toy.toml"')
+    (tmp_path / "asks.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntoy = "again"\n')
+    (tmp_path / "names.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntoy = "{{ text }} {{ name }}"\n')
+    (tmp_path / "voice.toml").write_text('voices = ["toy.toml"]\n[rewriters]\ntony = ""\n')
+    (tmp_path / "judge.toml").write_text('voices = ["toy.toml"]\nrewrite_judge = "toxicty"\n')
     (tmp_path / "terms.toml").write_text('voices = ["toy.toml"]\n[allowed_terms]\ntoy = "base, poet"\n')
     done = CliRunner().invoke(app, ["serve", *arguments])
     assert done.exit_code == 2

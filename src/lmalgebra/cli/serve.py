@@ -89,7 +89,7 @@ def serve(
     quantization: options.Quantization = None,
     speculate: options.Speculate = None,
 ) -> None:
-    """Serve voices by OpenAI's API: chat completions, completions, scores and models, with streaming.
+    """Serve voices by OpenAI's API: chat completions, completions, scores, rewrites and models, with streaming.
 
     The log goes to standard error, a JSON object a line. SIGTERM or Ctrl-C ends the server when what runs is answered;
     SIGHUP reads the voice files again, which also happens when they change.

@@ -11,11 +11,12 @@ from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Ter
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.explanation import Explanation, chosen_reference, explain_text
 from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
+from lmalgebra.decoding.parts import Parts, finished
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.decoding.reading import Given
+from lmalgebra.decoding.reading import BATCH_TOKENS, BLOCK, Given
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, Scheduler
-from lmalgebra.decoding.score import score_many, text_tokens
+from lmalgebra.decoding.score import score_in_parts, text_tokens
 from lmalgebra.decoding.speculation import SpeculationReport
 from lmalgebra.decoding.stages import AUTO, DEFAULT_LOOKAHEAD, DRAFT, OFF, parse_chain
 from lmalgebra.errors import DecodingError, LmalgebraError, VocabularyError, VoiceError
@@ -181,12 +182,21 @@ class ComposedVoice:
 
         A score does not depend on the others but for rounding. Raises as `score`.
         """
+        return finished(self.score_in_parts(pairs))
+
+    def score_in_parts(
+        self, pairs: Iterable[tuple[Prompt, str]], block: int = BLOCK, chunk: int = BATCH_TOKENS
+    ) -> Parts[list[Score]]:
+        """As `score_many`, in parts: each reads at most `chunk` tokens of prompts, or scores `block` tokens."""
         loaded = self.loaded
-        texts = []
+        texts: list[Given] = []
         for prompt, continuation in pairs:
             messages = conversation(prompt)
-            texts.append(Given(messages, loaded.contexts(messages), text_tokens(loaded, continuation)))
-        found = score_many(loaded, texts, self.settings.max_new_tokens)
+            is_known = bool(texts) and texts[-1].messages == messages
+            contexts = texts[-1].contexts if is_known else loaded.contexts(messages)
+            texts.append(Given(messages, contexts, text_tokens(loaded, continuation)))
+            yield
+        found = yield from score_in_parts(loaded, texts, self.settings.max_new_tokens, block, chunk)
         return [self._score(text.tokens, each.logprobs) for text, each in zip(texts, found, strict=True)]
 
     def _score(self, tokens: Sequence[int], logprobs: Sequence[float]) -> Score:

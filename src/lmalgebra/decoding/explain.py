@@ -26,8 +26,9 @@ from torch import Tensor
 from lmalgebra.algebra import Formula, Term, without
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.decoding.reading import Block, read_text
+from lmalgebra.decoding.reading import BATCH_TOKENS, BLOCK, Block, Given, read_in_parts
 from lmalgebra.decoding.score import chosen
 from lmalgebra.errors import DecodingError
 
@@ -75,24 +76,36 @@ class Explainer:
             self._plans[terms] = plans.setdefault(plan.simplified, plan)  # what is equal is computed once
 
     @torch.inference_mode()
-    def explain(self, messages: Conversation, tokens: Sequence[int], max_new_tokens: int) -> list[Movement]:
-        """What moved each of `tokens`, said after `messages`; `max_new_tokens` is as in `read_text`.
+    def explain_in_parts(
+        self,
+        messages: Conversation,
+        tokens: Sequence[int],
+        max_new_tokens: int,
+        block: int = BLOCK,
+        chunk: int = BATCH_TOKENS,
+    ) -> Parts[list[Movement]]:
+        """What moved each of `tokens`, said after `messages`; the rest is as in `read_in_parts`. A part is one pass, or
+        one distribution over `block` tokens.
 
         Raises PromptError when they do not fit into a term's context, DecodingError where the formula has no token
         although the text was possible up to there.
         """
         found: list[Movement] = []
-        with closing(read_text(self._loaded, messages, tokens, max_new_tokens)) as blocks:
-            for block in blocks:
-                found += self._movements(block, any(each.logprob <= LEAST for each in found))
+        given = Given(messages, self._loaded.contexts(messages), tokens)
+        with closing(read_in_parts(self._loaded, [given], max_new_tokens, block, chunk)) as parts:
+            for part in parts:
+                if part is not None:
+                    found += yield from self._movements(part[1], any(each.logprob <= LEAST for each in found))
+                yield
         return found
 
-    def _movements(self, block: Block, is_impossible: bool) -> list[Movement]:
+    def _movements(self, block: Block, is_impossible: bool) -> Parts[list[Movement]]:
         """What moved the block's tokens; the text `is_impossible` under the formula already before them, or not."""
         law = self._logprobs(self._plans[frozenset()], block, is_impossible)
         known = {self._plans[frozenset()]: _values(law, block)}
         for plan in self._plans.values():
             if plan not in known:  # one law at a time is in memory
+                yield
                 known[plan] = _values(self._logprobs(plan, block, is_impossible), block)
         values = {terms: known[plan] for terms, plan in self._plans.items()}
         share = shapley if self.method == SHAPLEY else telescoped

@@ -8,7 +8,9 @@ from lmalgebra.algebra import Term
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.explain import Explainer, Movement
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts, finished
 from lmalgebra.decoding.plan import Plan
+from lmalgebra.decoding.reading import BATCH_TOKENS, BLOCK
 from lmalgebra.errors import DecodingError
 from lmalgebra.models.base import Message, Tokenizer
 
@@ -114,11 +116,25 @@ def explain_text(
 ) -> Explanation:
     """What moved each of `tokens`, said after `prompt`; see Explanation and `decoding.explain`.
 
-    `max_new_tokens` is as in `read_text`. Raises DecodingError for a reference that is none, or where the formula has
+    `max_new_tokens` is as in `read_texts`. Raises DecodingError for a reference that is none, or where the formula has
     no token, and PromptError for a text that does not fit.
     """
+    return finished(explain_in_parts(loaded, prompt, tokens, max_new_tokens, reference, sampling))
+
+
+def explain_in_parts(
+    loaded: LoadedFormula,
+    prompt: str | Sequence[Message],
+    tokens: Sequence[int],
+    max_new_tokens: int,
+    reference: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    block: int = BLOCK,
+    chunk: int = BATCH_TOKENS,
+) -> Parts[Explanation]:
+    """As `explain_text`; for the parts see `Explainer.explain_in_parts`."""
     explainer = Explainer(loaded, chosen_reference(loaded.plan, reference))
-    moved = explainer.explain(conversation(prompt), tokens, max_new_tokens)
+    moved = yield from explainer.explain_in_parts(conversation(prompt), tokens, max_new_tokens, block, chunk)
     return Explanation(
         prompt,
         str(loaded.plan.formula),

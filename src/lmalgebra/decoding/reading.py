@@ -6,7 +6,7 @@ scores of a pass stay small however many texts there are.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from lmalgebra.alike import common_length
 from lmalgebra.decoding.biases import Text, add_biases
 from lmalgebra.decoding.context import Conversation
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts
 from lmalgebra.decoding.prefixes import SHORTEST
 from lmalgebra.errors import CacheFullError
 from lmalgebra.models.base import Row
@@ -28,6 +29,10 @@ BLOCK = 128
 
 BATCH_TOKENS = 1 << 14
 """Tokens that the rows of texts which are read together may hold."""
+
+
+Reading = tuple[Term, Row, Sequence[int]]
+"""The tokens that a leaf's row is to read."""
 
 
 class Given(NamedTuple):
@@ -60,16 +65,6 @@ class Part(NamedTuple):
     end: int
 
 
-def read_text(
-    loaded: LoadedFormula, messages: Conversation, tokens: Sequence[int], max_new_tokens: int, block: int = BLOCK
-) -> Iterator[Block]:
-    """The blocks of a text of `tokens` after `messages`; see `read_texts`."""
-    text = Given(messages, loaded.contexts(messages), tokens)
-    with closing(read_texts(loaded, [text], max_new_tokens, block)) as blocks:
-        for _, part in blocks:
-            yield part
-
-
 def read_texts(
     loaded: LoadedFormula, texts: Sequence[Given], max_new_tokens: int, block: int = BLOCK
 ) -> Iterator[tuple[int, Block]]:
@@ -78,8 +73,18 @@ def read_texts(
     `max_new_tokens` is the longest length that constraints reckon with, or that of the text where it is longer.
     Raises PromptError when a text does not fit into a term's context.
     """
+    with closing(read_in_parts(loaded, texts, max_new_tokens, block)) as parts:
+        for part in parts:
+            if part is not None:
+                yield part
+
+
+def read_in_parts(
+    loaded: LoadedFormula, texts: Sequence[Given], max_new_tokens: int, block: int, chunk: int = BATCH_TOKENS
+) -> Generator[tuple[int, Block] | None, None, None]:
+    """As `read_texts`, with None after each pass through a context, of which it reads at most `chunk` tokens."""
     for first, batch in _batches(loaded, texts):
-        yield from _read_batch(loaded, batch, first, max_new_tokens, block)
+        yield from _read_batch(loaded, batch, first, max_new_tokens, block, chunk)
 
 
 def _batches(loaded: LoadedFormula, texts: Sequence[Given]) -> Iterator[tuple[int, Sequence[Given]]]:
@@ -96,15 +101,15 @@ def _batches(loaded: LoadedFormula, texts: Sequence[Given]) -> Iterator[tuple[in
 
 
 def _read_batch(
-    loaded: LoadedFormula, texts: Sequence[Given], first: int, max_new_tokens: int, block: int
-) -> Iterator[tuple[int, Block]]:
+    loaded: LoadedFormula, texts: Sequence[Given], first: int, max_new_tokens: int, block: int, chunk: int
+) -> Generator[tuple[int, Block] | None, None, None]:
     """The blocks of texts that are read together, or half by half where there is no room for all.
 
     `first` is the place of the first text.
     """
     with ExitStack() as stack:
         try:
-            rows = _rows(loaded, texts, stack)
+            rows = yield from _rows(loaded, texts, stack, chunk)
         except CacheFullError:
             if len(texts) == 1:
                 raise
@@ -115,8 +120,8 @@ def _read_batch(
                 yield from ((first + part.place, each) for part, each in zip(parts, blocks, strict=True))
             return
     half = len(texts) // 2
-    yield from _read_batch(loaded, texts[:half], first, max_new_tokens, block)
-    yield from _read_batch(loaded, texts[half:], first + half, max_new_tokens, block)
+    yield from _read_batch(loaded, texts[:half], first, max_new_tokens, block, chunk)
+    yield from _read_batch(loaded, texts[half:], first + half, max_new_tokens, block, chunk)
 
 
 def _states(loaded: LoadedFormula, text: Given, max_new_tokens: int, stack: ExitStack) -> Mapping[Formula, Any]:
@@ -127,7 +132,7 @@ def _states(loaded: LoadedFormula, text: Given, max_new_tokens: int, stack: Exit
     return states
 
 
-def _rows(loaded: LoadedFormula, texts: Sequence[Given], stack: ExitStack) -> list[dict[Term, Row]]:
+def _rows(loaded: LoadedFormula, texts: Sequence[Given], stack: ExitStack, chunk: int) -> Parts[list[dict[Term, Row]]]:
     """For each text and leaf a row that has read its context but for the last token, open until the stack is closed.
 
     Each has the room for its text. Raises CacheFullError where there is none.
@@ -138,12 +143,14 @@ def _rows(loaded: LoadedFormula, texts: Sequence[Given], stack: ExitStack) -> li
     trunks = {leaf: loaded.open(leaf, max(rooms[leaf])) for leaf in places}
     for leaf, row in trunks.items():
         stack.callback(loaded.sessions[leaf].close, row)
-    _read(loaded, [(leaf, row, next(iter(places[leaf]))[: shared[leaf]]) for leaf, row in trunks.items()])
+    beginnings = [(leaf, row, next(iter(places[leaf]))[: shared[leaf]]) for leaf, row in trunks.items()]
+    yield from _read_in_passes(loaded, beginnings, chunk)
     stems = []
     for leaf, trunk in trunks.items():
         needed = [max(rooms[leaf][place] for place in its) for its in places[leaf].values()]
         stems += [(leaf, *each) for each in zip(_forks(stack, loaded, leaf, trunk, needed), places[leaf], strict=True)]
-    _read(loaded, [(leaf, row, context[shared[leaf] :]) for leaf, row, context in stems])
+    rest = [(leaf, row, context[shared[leaf] :]) for leaf, row, context in stems]
+    yield from _read_in_passes(loaded, rest, chunk)
     rows: list[dict[Term, Row]] = [{} for _ in texts]
     for leaf, stem, context in stems:
         its = places[leaf][context]
@@ -237,9 +244,25 @@ def _blocks(
     return found
 
 
-def _read(
-    loaded: LoadedFormula, work: Sequence[tuple[Term, Row, Sequence[int]]], wanted: Sequence[int] | None = None
-) -> list[Tensor]:
+def _read_in_passes(loaded: LoadedFormula, work: Sequence[Reading], chunk: int) -> Parts[None]:
+    """Let rows read tokens, at most `chunk` of all of them in a pass."""
+    pending: list[Reading] = []
+    room = chunk
+    for leaf, row, tokens in work:
+        start = 0
+        while start < len(tokens):
+            pending.append((leaf, row, tokens[start : start + room]))
+            start, room = start + room, room - len(pending[-1][2])
+            if not room:
+                _read(loaded, pending)
+                yield
+                pending, room = [], chunk
+    if pending:
+        _read(loaded, pending)
+        yield
+
+
+def _read(loaded: LoadedFormula, work: Sequence[Reading], wanted: Sequence[int] | None = None) -> list[Tensor]:
     """Let rows read tokens, all of one session in one pass; the last `wanted` logits of each, or none."""
     counts = wanted or [0] * len(work)
     logits: dict[int, Tensor] = {}

@@ -60,6 +60,8 @@ class Scheduler:
         self._running: list[GrowingSample] = []
         self._kept = KeptPrefixes(kept_rows)
         self._events: list[Event] = []
+        self.others_have_rows = False
+        """Whether other work holds rows of the same sessions, which it will give back."""
 
     def add(self, loaded: LoadedFormula, request: Request) -> None:
         """Let a request wait for its turn. One that cannot be read is refused with the next step."""
@@ -114,6 +116,10 @@ class Scheduler:
             self._settle(group, fresh, {} if chunks else seconds)
         events, self._events = self._events, []
         return events
+
+    def drop_kept(self) -> bool:
+        """Give back a row that is kept of a finished text; whether there was one."""
+        return self._kept.drop()
 
     def cancel(self, index: int) -> None:
         """Forget a request and give its rows back, at once and whatever its state."""
@@ -207,7 +213,7 @@ class Scheduler:
             prompt.close()
             if self._kept.drop():
                 return True
-            if self._running or self._reading or self._ready:
+            if self._running or self._reading or self._ready or self.others_have_rows:
                 return False
             self._fail(prompt.request.index, error)
             return True

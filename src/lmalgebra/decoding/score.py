@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts, finished
 from lmalgebra.decoding.plan import Plan
-from lmalgebra.decoding.reading import BLOCK, Block, Given, read_texts
+from lmalgebra.decoding.reading import BATCH_TOKENS, BLOCK, Block, Given, read_in_parts
 from lmalgebra.errors import DecodingError, PromptError
 
 
@@ -21,7 +22,6 @@ class TokenScores(NamedTuple):
     is_greedy: list[bool]
 
 
-@torch.inference_mode()
 def score_many(
     loaded: LoadedFormula, texts: Sequence[Given], max_new_tokens: int, block: int = BLOCK
 ) -> list[TokenScores]:
@@ -29,13 +29,24 @@ def score_many(
 
     For `max_new_tokens` see `read_texts`. Raises PromptError when a text does not fit into a term's context.
     """
+    return finished(score_in_parts(loaded, texts, max_new_tokens, block))
+
+
+@torch.inference_mode()
+def score_in_parts(
+    loaded: LoadedFormula, texts: Sequence[Given], max_new_tokens: int, block: int, chunk: int = BATCH_TOKENS
+) -> Parts[list[TokenScores]]:
+    """As `score_many`; a part is one pass, as in `read_in_parts`."""
     found = [TokenScores([], []) for _ in texts]
-    with closing(read_texts(loaded, texts, max_new_tokens, block)) as blocks:
-        for place, part in blocks:
-            so_far = found[place]
-            more = _scores(loaded.plan, part, is_impossible=-inf in so_far.logprobs)
-            so_far.logprobs.extend(more.logprobs)
-            so_far.is_greedy.extend(more.is_greedy)
+    with closing(read_in_parts(loaded, texts, max_new_tokens, block, chunk)) as parts:
+        for part in parts:
+            if part is not None:
+                place, scored = part
+                so_far = found[place]
+                more = _scores(loaded.plan, scored, is_impossible=-inf in so_far.logprobs)
+                so_far.logprobs.extend(more.logprobs)
+                so_far.is_greedy.extend(more.is_greedy)
+            yield
     return found
 
 

@@ -2,19 +2,21 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lmalgebra.decoding.composed import ComposedVoice, Generation, Prompt
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts
 from lmalgebra.decoding.request import Event, Piece, Refusal, Request, Sample
 from lmalgebra.decoding.scheduler import MAX_SAMPLES, READ_TOKENS, Scheduler
-from lmalgebra.errors import BusyError, DecodingError, LmalgebraError, LostError
+from lmalgebra.errors import BusyError, CacheFullError, DecodingError, LmalgebraError, LostError
 
 log = logging.getLogger("lmalgebra")
 
@@ -119,6 +121,7 @@ class Service:
         self._max_waiting = max_waiting
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._tickets: dict[int, tuple[Ticket, Callable[[Event], None] | None]] = {}
+        self._parts: deque[_InParts] = deque()
         self._numbers = count()
         self._closing = False
         self._lock = threading.Lock()
@@ -153,6 +156,18 @@ class Service:
             self._orders.put(lambda: _settle(done, work))
         return done
 
+    def perform_in_parts(self, work: Callable[[], Parts[Result]]) -> Future[Result]:
+        """As `perform`, for long work: one part of it, or of other such work, is done between two steps.
+
+        Its parts may hold rows of the voices' sessions. Where there is no room for them it begins again when there is
+        more. A future that is cancelled ends it before its next part.
+        """
+        done: Future[Result] = Future()
+        with self._lock:
+            self._require_room()
+            self._orders.put(lambda: self._parts.append(_InParts(done, work)))
+        return done
+
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
@@ -185,9 +200,11 @@ class Service:
     # What follows runs on the service's thread.
 
     def _work(self) -> None:
-        while not (self._closing and self._orders.empty() and not self._scheduler.busy):
+        while not (self._closing and self._orders.empty() and not self._is_busy):
             try:
-                self._follow_orders(wait=not self._scheduler.busy)
+                self._follow_orders(wait=not self._is_busy)
+                self._do_a_part()
+                self._scheduler.others_have_rows = bool(self._parts)
                 events = self._scheduler.step() if self._scheduler.busy else []
             except Exception as error:  # a bug or a machine out of memory: this ends what runs, not the service
                 log.exception("A step of the service failed.")
@@ -196,6 +213,24 @@ class Service:
             for event in events:
                 self._deliver(event)
         self._scheduler.close()
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._scheduler.busy or bool(self._parts)
+
+    def _do_a_part(self) -> None:
+        """A part of the work whose turn it is."""
+        if not self._parts:
+            return
+        work = self._parts.popleft()
+        try:
+            is_left = work.go_on()
+        except CacheFullError as error:
+            is_left = self._scheduler.drop_kept() or self._is_busy
+            if not is_left:
+                work.fail(error)
+        if is_left:
+            self._parts.append(work)
 
     def _follow_orders(self, wait: bool) -> None:
         try:
@@ -234,6 +269,9 @@ class Service:
             self._tickets.pop(index)[0]._finish(DecodingError("The request was cancelled."))
 
     def _cancel_all(self) -> None:
+        for work in self._parts:
+            work.fail(DecodingError("The work was cancelled."))
+        self._parts.clear()
         for index in list(self._tickets):
             self._cancel(index)
 
@@ -247,6 +285,45 @@ class Service:
 
     def _nothing(self) -> None:
         """Wakes the thread."""
+
+
+class _InParts(Generic[Result]):
+    """Work whose parts are done one by one, from the beginning again after a part that found no room."""
+
+    def __init__(self, done: Future[Result], work: Callable[[], Parts[Result]]) -> None:
+        self._done, self._work = done, work
+        self._parts: Parts[Result] | None = None
+
+    def go_on(self) -> bool:
+        """Do a part; whether any is left. Raises CacheFullError where there is no room for it."""
+        if self._done.cancelled():
+            self._end()
+            return False
+        try:
+            if self._parts is None:
+                self._parts = self._work()
+            next(self._parts)
+        except StopIteration as end:
+            if self._done.set_running_or_notify_cancel():
+                self._done.set_result(end.value)
+        except CacheFullError:
+            self._parts = None
+            raise
+        except BaseException as error:
+            self.fail(error)
+        else:
+            return True
+        return False
+
+    def fail(self, error: BaseException) -> None:
+        """Tell who waits that nothing comes of it."""
+        self._end()
+        if self._done.set_running_or_notify_cancel():
+            self._done.set_exception(error)
+
+    def _end(self) -> None:
+        if self._parts is not None:
+            self._parts.close()
 
 
 def _settle(done: "Future[Result]", work: Callable[[], Result]) -> None:

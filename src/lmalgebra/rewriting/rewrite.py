@@ -11,17 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lmalgebra.decoding.context import Conversation
 from lmalgebra.errors import EvaluationError
 from lmalgebra.judges import Judge
 from lmalgebra.judges.template import Template
-from lmalgebra.models.text_encoder import TextEncoder, similarities
 from lmalgebra.prompt_sets import text_of
 from lmalgebra.rewriting.asking import Question
 from lmalgebra.rewriting.cleaning import REFUSALS, cleaned, refusal_in
 from lmalgebra.rewriting.scoring import scores_of
 from lmalgebra.rewriting.writers import Answer, Asked, Writer
+
+if TYPE_CHECKING:
+    from lmalgebra.models.text_encoder import TextEncoder
 
 TEMPLATE = "Say it in other words and keep the meaning: {{ text }}"
 """What a voice is asked by default: to paraphrase. How it should speak is the voice's own affair."""
@@ -119,8 +122,17 @@ class _Try:
         return bool(self.reason), self.score or 0.0, -(self.similarity or 0.0)
 
 
-class Rewriter:
-    """Rewrites answers by a `writer`; each gets as many tries as the writer's settings have samples.
+@dataclass(frozen=True)
+class Due:
+    """An answer, what the judge gives it, and what is asked about it: nothing where it stays as it is."""
+
+    given: _Given
+    score: float | None
+    messages: Conversation | None
+
+
+class Rewriting:
+    """What is asked about answers, and what is taken of what somebody writes then.
 
     `judge` and `load_encoder`, which gives the encoder of meaning, are needed by what `settings` ask for. Raises
     EvaluationError for a template that is none, or a setting without its judge or encoder.
@@ -128,12 +140,11 @@ class Rewriter:
 
     def __init__(
         self,
-        writer: Writer,
         settings: RewriteSettings,
         judge: Judge | None = None,
         load_encoder: Callable[[], TextEncoder] | None = None,
     ) -> None:
-        self.writer, self.settings, self.judge, self._load = writer, settings, judge, load_encoder
+        self.settings, self.judge, self._load = settings, judge, load_encoder
         template = Template(settings.template)
         shown = EXAMPLES if settings.examples is None and settings.template == TEMPLATE else settings.examples
         self._question = Question(template, shown or {})
@@ -145,27 +156,22 @@ class Rewriter:
         if settings.similarity is not None and load_encoder is None:
             raise EvaluationError("'similarity' needs an encoder of meaning.", "Add --embedder.")
 
-    def __call__(
-        self, answers: Iterable[str | Mapping[str, Any]], text_field: str = "text", start: int = 0
-    ) -> Iterator[Rewritten]:
-        """Each answer in order, as soon as its block is done: a text, or an object with one in `text_field`.
+    def due(self, answers: Sequence[str | Mapping[str, Any]], text_field: str = "text") -> list[Due]:
+        """What is to be asked of each answer: nothing of an empty one, or one that the judge finds well.
 
-        Answer i is drawn by the writer's seed + (`start` + i) x samples. Raises EvaluationError for what is no answer.
+        An answer is a text, or an object with one in `text_field`. Raises EvaluationError for what is no answer.
         """
-        numbered = enumerate((_given(each, text_field) for each in answers), start)
-        while block := list(islice(numbered, BLOCK)):
-            yield from self._rewritten(block)
+        given = [_given(each, text_field) for each in answers]
+        scores = self._scores([(each.prompt, each.text) for each in given])
+        return [self._due(each, score) for each, score in zip(given, scores, strict=True)]
+
+    def chosen(self, due: Sequence[Due], said: Sequence[Sequence[Answer]]) -> list[Rewritten]:
+        """What comes of each answer, of which `said` are the tries to rewrite it."""
+        return [_chosen(each, tries) for each, tries in zip(due, self._tries(due, said), strict=True)]
 
     @cached_property
     def _encoder(self) -> TextEncoder | None:
         return None if self._load is None else self._load()
-
-    def _rewritten(self, block: Sequence[tuple[int, _Given]]) -> list[Rewritten]:
-        given = [each for _, each in block]
-        scores = self._scores([(each.prompt, each.text) for each in given])
-        asked = [self._asked(number, each, score) for (number, each), score in zip(block, scores, strict=True)]
-        tries = self._tries(given, scores, self.writer.write(asked))
-        return [_chosen(each, score, mine) for each, score, mine in zip(given, scores, tries, strict=True)]
 
     def _scores(self, pairs: Sequence[tuple[str, str]]) -> list[float | None]:
         """None where there is no judge, or none that can judge that text."""
@@ -173,26 +179,24 @@ class Rewriter:
             return [None] * len(pairs)
         return [score if isinstance(score, float | int) else None for score in scores_of(self.judge, pairs)]
 
-    def _asked(self, number: int, given: _Given, score: float | None) -> Asked:
-        """What the writer is asked of an answer; nothing of an empty one, or one that the judge finds well."""
-        samples = self.writer.settings.samples
+    def _due(self, given: _Given, score: float | None) -> Due:
         messages = self._question.about(given.text, {**given.fields, "prompt": given.prompt})
         is_due = given.text.strip() and not (score is not None and score < self.settings.above)
-        return Asked(messages, samples if is_due else 0, self.writer.settings.seed + number * samples)
+        return Due(given, score, messages if is_due else None)
 
-    def _tries(
-        self, given: Sequence[_Given], scores: Sequence[float | None], said: Sequence[Sequence[Answer]]
-    ) -> list[list[_Try]]:
+    def _tries(self, due: Sequence[Due], said: Sequence[Sequence[Answer]]) -> list[list[_Try]]:
         """What came of each answer's tries; they are judged and compared together."""
         plain = [[self._plain(answer) for answer in answers] for answers in said]
         whole = [(place, each.text) for place, tries in enumerate(plain) for each in tries if not each.reason]
-        judged = self._scores([(given[place].prompt, text) for place, text in whole])
-        pairs = [(given[place].text, text) for place, text in whole]
+        judged = self._scores([(due[place].given.prompt, text) for place, text in whole])
+        pairs = [(due[place].given.text, text) for place, text in whole]
         alike: Sequence[float | None] = [None] * len(pairs)
         if pairs and self._encoder is not None:
+            from lmalgebra.models.text_encoder import similarities
+
             alike = similarities(self._encoder, pairs)
         measured = iter(
-            self._measured(text, scores[place], score, near)
+            self._measured(text, due[place].score, score, near)
             for (place, text), score, near in zip(whole, judged, alike, strict=True)
         )
         return [[each if each.reason else next(measured) for each in tries] for tries in plain]
@@ -215,8 +219,44 @@ class Rewriter:
         return _Try(text, reason, score, near)
 
 
-def _chosen(given: _Given, score: float | None, tries: Sequence[_Try]) -> Rewritten:
+class Rewriter:
+    """Rewrites answers by a `writer`; each gets as many tries as the writer's settings have samples.
+
+    The rest is as for Rewriting.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        settings: RewriteSettings,
+        judge: Judge | None = None,
+        load_encoder: Callable[[], TextEncoder] | None = None,
+    ) -> None:
+        self.writer, self._rewriting = writer, Rewriting(settings, judge, load_encoder)
+
+    def __call__(
+        self, answers: Iterable[str | Mapping[str, Any]], text_field: str = "text", start: int = 0
+    ) -> Iterator[Rewritten]:
+        """Each answer in order, as soon as its block is done; answers are as for Rewriting.
+
+        Answer i is drawn by the writer's seed + (`start` + i) x samples. Raises EvaluationError for what is no answer.
+        """
+        answers = iter(answers)
+        while block := list(islice(answers, BLOCK)):
+            due = self._rewriting.due(block, text_field)
+            asked = [self._asked(start + i, each) for i, each in enumerate(due)]
+            yield from self._rewriting.chosen(due, self.writer.write(asked))
+            start += len(block)
+
+    def _asked(self, number: int, due: Due) -> Asked:
+        samples = self.writer.settings.samples
+        seed = self.writer.settings.seed + number * samples
+        return Asked(due.messages or (), samples if due.messages else 0, seed)
+
+
+def _chosen(due: Due, tries: Sequence[_Try]) -> Rewritten:
     """The best of the tries, or the answer as it was."""
+    given, score = due.given, due.score
     if not tries:
         why = "The judge finds nothing to mend." if given.text.strip() else "The answer is empty."
         return Rewritten(given.text, given.text, why, score, score, fields=given.fields)

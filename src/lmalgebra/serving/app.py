@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -19,9 +20,18 @@ from lmalgebra.serving.completions import CompletionAnswer
 from lmalgebra.serving.engine import Run, Told
 from lmalgebra.serving.errors import ApiError, ClientLeft, as_api_error, failure, not_allowed
 from lmalgebra.serving.limits import read_json, unless_left
-from lmalgebra.serving.openapi import METRICS, METRICS_TYPE, described, refuses, takes
+from lmalgebra.serving.openapi import METRICS_TYPE, described, gives, health, metrics, takes
 from lmalgebra.serving.prepare import prepare
-from lmalgebra.serving.schema import ChatRequest, CompletionRequest, Sampling, ScoreRequest, parse
+from lmalgebra.serving.rewrite import rewritten
+from lmalgebra.serving.schema import (
+    ChatRequest,
+    CompletionRequest,
+    Drawing,
+    RewriteRequest,
+    Sampling,
+    ScoreRequest,
+    parse,
+)
 from lmalgebra.serving.score import scored
 from lmalgebra.serving.server import Server
 from lmalgebra.serving.stream import EventStream, chunks
@@ -63,17 +73,19 @@ class _Routes:
     def add_to(self, app: FastAPI) -> None:
         """Add the routes, and how errors are told."""
         posts = (
-            ("/v1/chat/completions", self.chat, ChatRequest),
-            ("/v1/completions", self.complete, CompletionRequest),
-            ("/v1/score", self.score, ScoreRequest),
+            ("/v1/chat/completions", self.chat, ChatRequest, "ChatAnswer"),
+            ("/v1/completions", self.complete, CompletionRequest, "CompletionAnswer"),
+            ("/v1/score", self.score, ScoreRequest, "ScoreAnswer"),
+            ("/v1/rewrite", self.rewrite, RewriteRequest, "RewriteAnswer"),
         )
-        for path, answer, kind in posts:
-            app.post(path, openapi_extra=takes(kind), response_model=None)(answer)
-        app.get("/v1/models", openapi_extra=refuses(401, 403), response_model=None)(self.models)
-        app.get("/v1/models/{name:path}", openapi_extra=refuses(401, 403, 404, 503), response_model=None)(self.model)
-        app.get("/health", response_model=None)(self.health)
-        app.get("/ready", openapi_extra=refuses(503), response_model=None)(self.ready)
-        app.get("/metrics", openapi_extra=METRICS, response_class=Response, response_model=None)(self.metrics)
+        for path, work, kind, answer in posts:
+            app.post(path, openapi_extra=takes(kind, answer), response_model=None)(work)
+        refusals = (401, 403, 404, 503)
+        app.get("/v1/models", openapi_extra=gives("Models", 401, 403), response_model=None)(self.models)
+        app.get("/v1/models/{name:path}", openapi_extra=gives("Model", *refusals), response_model=None)(self.model)
+        app.get("/health", openapi_extra=health(503), response_model=None)(self.health)
+        app.get("/ready", openapi_extra=health(503), response_model=None)(self.ready)
+        app.get("/metrics", openapi_extra=metrics(), response_class=Response, response_model=None)(self.metrics)
         for kind_of_error in (ApiError, LmalgebraError, ClientLeft, HTTPException, Exception):
             app.add_exception_handler(kind_of_error, self.refuse)
 
@@ -100,6 +112,16 @@ class _Routes:
 
         async with self._server.engine.place():
             return JSONResponse(await self._unless_left(request, work()))
+
+    async def rewrite(self, request: Request) -> Response:
+        """What any model has said, said again by a voice."""
+        call = _call(request)
+        asked = parse(RewriteRequest, await read_json(request, self._settings))
+        served = self._named(call, asked.model)
+        _tell_user(call, asked)
+        async with self._server.engine.place():
+            work = rewritten(self._server.engine, self._server.rewriters, asked, served, partial(self._note, call))
+            return JSONResponse(await self._unless_left(request, work))
 
     async def _speak(self, request: Request, kind: type[Sampling], answers: type[Answer]) -> Response:
         call = _call(request)
@@ -207,7 +229,7 @@ def _call(request: Request, route: str | None = None) -> Call:
     return call
 
 
-def _tell_user(call: Call, asked: Sampling) -> None:
+def _tell_user(call: Call, asked: Drawing) -> None:
     for key in ("user", "safety_identifier"):
         if (value := getattr(asked, key)) is not None:
             call.told[key] = value

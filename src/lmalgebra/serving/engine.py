@@ -9,11 +9,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+from lmalgebra.algebra import Bias
 from lmalgebra.decoding import Event, Piece, Refusal, Sample, Service, Ticket
 from lmalgebra.decoding.context import conversation
-from lmalgebra.decoding.explanation import Explanation, explain_text
+from lmalgebra.decoding.explanation import Explanation, explain_in_parts
+from lmalgebra.decoding.loaded import LoadedFormula
+from lmalgebra.decoding.parts import Parts
+from lmalgebra.decoding.scheduler import READ_TOKENS
 from lmalgebra.errors import DecodingError, LostError
 from lmalgebra.serving.errors import ApiError, busy, too_slow, unavailable
 from lmalgebra.serving.prepare import Prepared, require_affordable
@@ -151,17 +156,20 @@ class Engine:
         """What `work` returns, on the service's thread, where models and tokenizers may be used."""
         return await asyncio.wrap_future(self.service.perform(work))
 
+    async def perform_in_parts(self, work: Callable[[], Parts[Result]]) -> Result:
+        """What `work` returns in the end; others speak between its parts."""
+        return await asyncio.wrap_future(self.service.perform_in_parts(work))
+
     async def run(self, prepared: Prepared) -> Run:
         """Begin to speak. Raises ApiError for what costs too much, PromptError for what is too long."""
-        counts = await self.perform(lambda: prompt_tokens(prepared))
+        counts = await self.perform_in_parts(lambda: prompt_tokens(prepared))
         settings = prepared.settings
         texts = settings.max_new_tokens * settings.samples * len(prepared.prompts)
         require_affordable(prepared, sum(map(sum, counts)), texts, self.settings)
         run = Run(prepared, [each[0] for each in counts], self.settings.request_seconds)
         try:
             for place, prompt in enumerate(prepared.prompts):
-                seed = settings.seed + place * settings.samples  # a prompt that is given twice is answered in two ways
-                changes = vars(settings) | {"seed": seed}
+                changes = vars(settings) | {"seed": prepared.seed(place)}
                 run.add(self.service.submit(prepared.speaker, prompt, run.listener(place), **changes))
         except BaseException:
             run.cancel()
@@ -170,16 +178,12 @@ class Engine:
 
     async def explain(self, run: Run) -> dict[int, Explanation]:
         """What moved the tokens of each finished text, by its place among the choices."""
-        loaded, settings = run.prepared.speaker.loaded, run.prepared.settings
-        found = {}
-        for place, sample in run.in_order:
-            tokens, messages = sample.tokens, sample.prompt
-
-            def work(tokens: Sequence[int] = tokens, messages: object = messages) -> Explanation:
-                return explain_text(loaded, messages, tokens, settings.max_new_tokens)  # type: ignore[arg-type]
-
-            found[place] = await self.perform(work)
-        return found
+        loaded, most = run.prepared.speaker.loaded, run.prepared.settings.max_new_tokens
+        explain = partial(explain_in_parts, loaded, **part_sizes(loaded))
+        return {
+            place: await self.perform_in_parts(partial(explain, sample.prompt, sample.tokens, most))
+            for place, sample in run.in_order
+        }
 
     @contextlib.contextmanager
     def running(self, run: Run) -> Iterator[Run]:
@@ -218,11 +222,20 @@ class Engine:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
 
-def prompt_tokens(prepared: Prepared) -> list[list[int]]:
+def part_sizes(loaded: LoadedFormula) -> dict[str, int]:
+    """How much a part of long work may compute: as much as the service reads of prompts between what it says."""
+    plan = loaded.plan
+    candidates = sum(bias.description.candidates for bias in plan.biases if isinstance(bias.description, Bias))
+    return {"block": max(1, READ_TOKENS // (len(plan.speakers) + candidates)), "chunk": READ_TOKENS}
+
+
+def prompt_tokens(prepared: Prepared) -> Parts[list[list[int]]]:
     """How many tokens each language model reads of each prompt; for the service's thread. Raises PromptError."""
     loaded = prepared.speaker.loaded
     found = []
     for prompt in prepared.prompts:
+        if found:
+            yield
         contexts = loaded.contexts(conversation(prompt))
         found.append([len(contexts[leaf]) for leaf in loaded.plan.speakers])
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -28,9 +29,20 @@ async def read_json(request: Request, settings: ServerSettings) -> Any:
     except ClientDisconnect:
         raise ClientLeft from None
     try:
-        return from_json(body, allow_inf_nan=False)
+        content = from_json(body, allow_inf_nan=False)
+        json.loads(body, object_pairs_hook=_different)  # what it says twice, from_json says once
     except ValueError as error:
         raise invalid(f"The body is not JSON: {error}.", code="invalid_body") from None
+    return content
+
+
+def _different(pairs: list[tuple[str, Any]]) -> None:
+    """Raise ApiError for a key that is given twice: one of its values would be ignored."""
+    keys = set()
+    for key, _ in pairs:
+        if key in keys:
+            raise invalid(f"The body gives {key[:100]} twice.", key[:100], "duplicate_parameter")
+        keys.add(key)
 
 
 async def _read(request: Request, most: int) -> bytes:

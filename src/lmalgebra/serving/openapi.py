@@ -8,32 +8,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from lmalgebra.serving.schema import ChatRequest, CompletionRequest, Sampling, ScoreRequest
+from lmalgebra.serving.answer_schemas import ANSWERS
+from lmalgebra.serving.schema import ChatRequest, CompletionRequest, RewriteRequest, Sampling, ScoreRequest
 
 _REFERENCE = "#/components/schemas/{model}"
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": "string"},
-            },
-        }
-    },
-}
-
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """How Prometheus calls what it reads."""
-
-METRICS: dict[str, Any] = {"responses": {"200": {"description": "For Prometheus.", "content": {"text/plain": {}}}}}
-"""The description of the route of metrics."""
 
 _STATUSES = {
     400: "What cannot be honoured, and why.",
@@ -50,29 +31,58 @@ _STATUSES = {
 }
 
 
-def refuses(*statuses: int) -> dict[str, Any]:
-    """The part of a route's description that says with which statuses it refuses, in OpenAI's shape."""
-    errors = {"application/json": {"schema": {"$ref": _REFERENCE.format(model="Error")}}}
-    return {"responses": {str(each): {"description": _STATUSES[each], "content": errors} for each in statuses}}
+def gives(name: str, *refusals: int) -> dict[str, Any]:
+    """The part of a route's description that says what it answers, and with which statuses it refuses, in OpenAI's
+    shape.
+    """
+    return {"responses": {"200": _told("The answer.", name)} | {str(each): _refused(each) for each in refusals}}
 
 
-def takes(kind: type[BaseModel]) -> dict[str, Any]:
-    """The part of a route's description that says what its body is."""
-    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model=kind.__name__)}}}
-    found = {"requestBody": {"required": True, "content": content}} | refuses(*_STATUSES)
-    if issubclass(kind, Sampling):
-        answers = {"application/json": {}, "text/event-stream": {}}
-        found["responses"]["200"] = {"description": "The answer; events with `stream`.", "content": answers}
+def metrics() -> dict[str, Any]:
+    """The part of the description of the route of metrics."""
+    found = gives("Error", 401, 403)
+    found["responses"]["200"] = {"description": "For Prometheus.", "content": {"text/plain": {}}}
     return found
+
+
+def takes(kind: type[BaseModel], answer: str) -> dict[str, Any]:
+    """The part of a route's description that says what its body is, and its answer."""
+    found = {"requestBody": {"required": True, "content": _json(kind.__name__)}} | gives(answer, *_STATUSES)
+    if issubclass(kind, Sampling):
+        found["responses"]["200"]["description"] = "The answer; events with `stream`."
+        found["responses"]["200"]["content"]["text/event-stream"] = {}
+    return found
+
+
+def _refused(status: int) -> dict[str, Any]:
+    return _told(_STATUSES[status], "Error")
+
+
+def health(*others: int) -> dict[str, Any]:
+    """The part of the description of a route about the server, whose status is its answer."""
+    answers = {str(each): _told("Whether it is so.", "Status") for each in (200, *others)}
+    return {"responses": answers | {"403": _refused(403)}}
+
+
+def _told(description: str, name: str) -> dict[str, Any]:
+    return {"description": description, "content": _json(name)}
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(model=name)}}}
 
 
 def described(app: FastAPI) -> dict[str, Any]:
     """The whole schema."""
     if app.openapi_schema is None:
         found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        for route in found["paths"].values():
+            for operation in route.values():
+                operation["responses"].pop("422", None)  # FastAPI's own refusal, which no route here gives
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Error"] = _ERROR
-        for kind in (ChatRequest, CompletionRequest, ScoreRequest):
+        schemas.clear()
+        schemas |= ANSWERS
+        for kind in (ChatRequest, CompletionRequest, ScoreRequest, RewriteRequest):
             own = kind.model_json_schema(ref_template=_REFERENCE)
             schemas |= own.pop("$defs", {})
             schemas[kind.__name__] = own

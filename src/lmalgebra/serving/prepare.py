@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lmalgebra.algebra import Bias, GenerationSettings, ModelTerm, Term
@@ -14,62 +14,91 @@ from lmalgebra.decoding.context import conversation
 from lmalgebra.models.base import Message
 from lmalgebra.serving.errors import invalid, not_allowed
 from lmalgebra.serving.formulas import asked_formula
-from lmalgebra.serving.schema import ChatMessage, ChatRequest, CompletionRequest, Sampling, ScoreRequest, Spoken
+from lmalgebra.serving.schema import (
+    ChatMessage,
+    ChatRequest,
+    CompletionRequest,
+    Drawing,
+    RewriteRequest,
+    Sampling,
+    ScoreRequest,
+    Spoken,
+)
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import ServedVoice
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is to be said, or scored: `speaker` after each of `prompts`, with `settings`."""
+    """What is to be said, or scored: `speaker` after each of `prompts`, with `settings`.
+
+    The texts after prompt i have seeds from the settings' on, as many as there are samples, times `places[i]`: a
+    prompt that is given twice is answered in two ways.
+    """
 
     served: ServedVoice
     speaker: ComposedVoice
     prompts: tuple[Prompt, ...]
     settings: GenerationSettings
+    places: tuple[int, ...] = ()
+
+    def seed(self, index: int) -> int:
+        """The seed of the first text after prompt `index`."""
+        place = self.places[index] if self.places else index
+        return self.settings.seed + place * self.settings.samples
 
 
 def prepare(asked: Sampling | ScoreRequest, served: ServedVoice, settings: ServerSettings) -> Prepared:
-    """Read a request. What is slow happens here, so not on the event loop: formulas and schemas are compiled.
-
-    Raises ApiError and LmalgebraError.
-    """
+    """Read a request. Raises ApiError and LmalgebraError."""
     prompts = _prompts(asked, settings)
+    prepared = prepare_speaker(asked, served, settings)
+    for prompt in prompts:
+        _refuse_unread(prepared.speaker, prompt)
+    return replace(prepared, prompts=prompts)
+
+
+def prepare_speaker(asked: Drawing | ScoreRequest, served: ServedVoice, settings: ServerSettings) -> Prepared:
+    """Who speaks, and how; the prompts are still missing. What is slow happens here, so not on the event loop: formulas
+    and schemas are compiled. Raises ApiError and LmalgebraError.
+    """
     generation = served.described.settings
-    if isinstance(asked, Sampling):
+    if isinstance(asked, Drawing):
         generation = _generation(asked, served, settings)
     shape = asked.response_format if isinstance(asked, Sampling) else None
     formula, brought = asked_formula(asked, served, settings, shape)
     speaker = served.speaking(formula)
     _refuse_controls(speaker, brought)
-    for prompt in prompts:
-        _refuse_unread(speaker, prompt)
-    return Prepared(served, speaker, prompts, generation)
+    return Prepared(served, speaker, (), generation)
 
 
 def _prompts(asked: Spoken, settings: ServerSettings) -> tuple[Prompt, ...]:
     if isinstance(asked, ChatRequest):
-        found: tuple[Prompt, ...] = (_messages(asked.messages),)
+        found: tuple[Prompt, ...] = (messages_of(asked.messages),)
     elif isinstance(asked, CompletionRequest):
         found = (asked.prompt,) if isinstance(asked.prompt, str) else tuple(asked.prompt)
     else:
         assert isinstance(asked, ScoreRequest)
         if (asked.prompt is None) == (asked.messages is None):
             raise invalid("Give either prompt or messages.", "prompt")
-        found = (_messages(asked.messages) if asked.messages is not None else asked.prompt or "",)
-    if len(found) > settings.max_prompts:
-        raise invalid(f"{len(found)} prompts are given; at most {settings.max_prompts} are answered.", "prompt")
+        found = (messages_of(asked.messages) if asked.messages is not None else asked.prompt or "",)
     size = sum(len(message["content"]) for prompt in found for message in conversation(prompt))
-    if size > settings.max_prompt_characters:
-        raise invalid(
-            f"The prompt has {size:,} characters; at most {settings.max_prompt_characters:,} are read.",
-            "messages" if isinstance(asked, ChatRequest) else "prompt",
-            "context_length_exceeded",
-        )
+    require_short(len(found), size, "messages" if isinstance(asked, ChatRequest) else "prompt", settings)
     return found
 
 
-def _messages(messages: Sequence[ChatMessage]) -> list[Message]:
+def require_short(count: int, size: int, param: str, settings: ServerSettings) -> None:
+    """Raise ApiError for more prompts, or more characters of all together, than are read."""
+    if count > settings.max_prompts:
+        raise invalid(f"{count} texts are given; at most {settings.max_prompts} are read.", param)
+    if size > settings.max_prompt_characters:
+        raise invalid(
+            f"{param} has {size:,} characters; at most {settings.max_prompt_characters:,} are read.",
+            param,
+            "context_length_exceeded",
+        )
+
+
+def messages_of(messages: Sequence[ChatMessage]) -> list[Message]:
     """A conversation as the engine has it; a developer's message is a system message, as OpenAI has it."""
     return [
         Message(
@@ -106,7 +135,7 @@ def _refuse_controls(speaker: ComposedVoice, brought: Sequence[Term]) -> None:
             raise invalid(f"The prompt of `{term.name}` spells a control token.", f"terms.{term.name}", "invalid_term")
 
 
-def _generation(asked: Sampling, served: ServedVoice, settings: ServerSettings) -> GenerationSettings:
+def _generation(asked: Drawing, served: ServedVoice, settings: ServerSettings) -> GenerationSettings:
     """The settings of a request over the voice's. Without a seed one is drawn, which the answer tells."""
     most = asked.max_tokens
     if isinstance(asked, ChatRequest) and asked.max_completion_tokens is not None:
@@ -125,10 +154,28 @@ def _generation(asked: Sampling, served: ServedVoice, settings: ServerSettings) 
         "frequency_penalty": asked.frequency_penalty,
         "logit_bias": None if asked.logit_bias is None else _token_biases(asked.logit_bias),
         "stop": (asked.stop,) if isinstance(asked.stop, str) else asked.stop,
-        "samples": asked.n or 1,
+        "samples": _samples(asked),
         "seed": secrets.randbelow(1 << 53) if asked.seed is None else asked.seed % (1 << 64),
         "top_logprobs": _top_logprobs(asked),
     }
+    if isinstance(asked, Sampling):
+        _require_tellable(asked, settings)
+    found = served.described.settings.replace(**{key: value for key, value in changes.items() if value is not None})
+    if found.samples > settings.max_samples:
+        name = "n" if isinstance(asked, Sampling) else "tries"
+        raise invalid(f"{name}={found.samples} is more than the {settings.max_samples} that are allowed.", name)
+    if most is not None and most > settings.max_tokens:
+        raise invalid(f"max_tokens={most:,} is more than the {settings.max_tokens:,} that are allowed.", "max_tokens")
+    return found
+
+
+def _samples(asked: Drawing) -> int:
+    several = asked.tries if isinstance(asked, RewriteRequest) else asked.n if isinstance(asked, Sampling) else None
+    return several or 1
+
+
+def _require_tellable(asked: Sampling, settings: ServerSettings) -> None:
+    """Raise ApiError for what the answer cannot tell, or not in the shape that is asked for."""
     if asked.explain and "explain" not in settings.allow:
         raise not_allowed("Explanations are the operator's choice here.", "explain")
     if asked.explain and asked.stream:
@@ -137,21 +184,14 @@ def _generation(asked: Sampling, served: ServedVoice, settings: ServerSettings) 
         raise invalid("stream_options is for streams only.", "stream_options")
     if isinstance(asked, CompletionRequest) and asked.best_of not in (None, asked.n or 1):
         raise invalid("best_of cannot be honoured but as what n is: no text is thrown away.", "best_of")
-    found = served.described.settings.replace(**{key: value for key, value in changes.items() if value is not None})
-    if found.samples > settings.max_samples:
-        raise invalid(f"n={found.samples} is more than the {settings.max_samples} that are allowed.", "n")
-    if most is not None and most > settings.max_tokens:
-        raise invalid(f"max_tokens={most:,} is more than the {settings.max_tokens:,} that are allowed.", "max_tokens")
-    return found
 
 
-def _top_logprobs(asked: Sampling) -> int:
+def _top_logprobs(asked: Drawing) -> int:
     if isinstance(asked, ChatRequest):
         if asked.top_logprobs is not None and not asked.logprobs:
             raise invalid("top_logprobs needs logprobs to be true.", "top_logprobs")
         return asked.top_logprobs or 0
-    assert isinstance(asked, CompletionRequest)
-    return asked.logprobs or 0
+    return asked.logprobs or 0 if isinstance(asked, CompletionRequest) else 0
 
 
 def _token_biases(given: dict[str, float]) -> list[tuple[int, float]]:

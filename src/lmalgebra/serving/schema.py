@@ -87,27 +87,32 @@ class Spoken(_Strict):
     negative_prompt: str | None = Field(None, description="The system prompt to go away from; needs guidance_scale.")
 
 
-class Sampling(Spoken):
+class Drawing(Spoken):
     """How texts are drawn. Defaults are the voice's."""
 
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    n: int | None = Field(None, ge=1)
     stop: _Text | Annotated[list[_Text], Field(max_length=4)] | None = None
     seed: int | None = Field(None, ge=-(1 << 63), lt=1 << 63)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(None, max_length=1024)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     user: str | None = Field(None, max_length=512, description="Goes into the log.")
     safety_identifier: str | None = Field(None, max_length=512, description="Goes into the log.")
-    response_format: ResponseFormat | None = None
     top_k: int | None = Field(None, ge=1)
     min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, gt=0, le=100)
     min_tokens: int | None = Field(None, ge=0)
+
+
+class Sampling(Drawing):
+    """What is told of the texts, and in which shape."""
+
+    n: int | None = Field(None, ge=1)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
     explain: bool | None = Field(None, description="Tell what moved each token; see docs/explain.md.")
 
 
@@ -146,6 +151,23 @@ class ScoreRequest(Spoken):
     continuation: _Text | Annotated[list[_Text], Field(min_length=1)]
 
 
+class AnsweredPrompt(_Strict):
+    """What a model has said, and what it was asked."""
+
+    text: str
+    prompt: str | Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)] | None = None
+
+
+class RewriteRequest(Drawing):
+    """POST /v1/rewrite: what any model has said, said again by a voice."""
+
+    input: str | Annotated[list[str | AnsweredPrompt], Field(min_length=1)]
+    tries: int | None = Field(None, ge=1, description="Rewrites of each text, of which the best is taken.")
+    above: float | None = Field(None, ge=0, le=1, description="Rewrite only what the judge scores at least so.")
+    better: bool | None = Field(None, description="Keep a text whose rewrite the judge scores no lower.")
+    similarity: float | None = Field(None, ge=-1, le=1, description="Keep a text whose rewrite is less similar.")
+
+
 def parse(kind: type[Parsed], content: object) -> Parsed:
     """A request of `kind`. Raises ApiError, naming the first field that is wrong."""
     if not isinstance(content, dict):
@@ -179,7 +201,7 @@ def _without_nothing(message: object) -> object:
     return {key: value for key, value in message.items() if key not in _OF_ANSWERS or value not in (None, [], {})}
 
 
-_OF_UNIONS = ("function-", "constrained-", "list[", "dict[", "str", "bool")
+_OF_UNIONS = ("function-", "constrained-", "list[", "dict[", "str", "bool", "AnsweredPrompt")
 """How pydantic calls the kinds that a field may have, where a field may have several."""
 
 

@@ -7,43 +7,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmalgebra.decoding import Score
+from lmalgebra.decoding.parts import Parts
 from lmalgebra.decoding.score import text_tokens
-from lmalgebra.serving.engine import Engine, prompt_tokens
-from lmalgebra.serving.errors import invalid
-from lmalgebra.serving.prepare import Prepared, require_affordable
+from lmalgebra.serving.engine import Engine, part_sizes, prompt_tokens
+from lmalgebra.serving.prepare import Prepared, require_affordable, require_short
 
 
 async def scored(engine: Engine, prepared: Prepared, continuations: Sequence[str]) -> dict[str, Any]:
-    """The answer. While texts are read, nothing else speaks, so long ones are read one by one.
+    """The answer. Texts are read in parts, between which others speak.
 
     Raises ApiError for what costs too much, PromptError for what is too long.
     """
-    size = sum(map(len, continuations))
-    if size > engine.settings.max_prompt_characters:
-        raise invalid(
-            f"The continuations have {size:,} characters; at most {engine.settings.max_prompt_characters:,} are read.",
-            "continuation",
-            "context_length_exceeded",
-        )
+    require_short(len(continuations), sum(map(len, continuations)), "continuation", engine.settings)
     speaker, (prompt,) = prepared.speaker, prepared.prompts
 
-    def count() -> tuple[list[int], int]:
-        return prompt_tokens(prepared)[0], sum(len(text_tokens(speaker.loaded, each)) for each in continuations)
+    def count() -> Parts[tuple[list[int], int]]:
+        (read,) = yield from prompt_tokens(prepared)
+        return read, sum(len(text_tokens(speaker.loaded, each)) for each in continuations)
 
-    read, said = await engine.perform(count)
+    read, said = await engine.perform_in_parts(count)
     require_affordable(prepared, sum(read) * len(continuations), said, engine.settings)
-    found = []
-    for continuation in continuations:
-
-        def work(continuation: str = continuation) -> Score:
-            return speaker.score(prompt, continuation)
-
-        found.append(_content(len(found), await engine.perform(work)))
+    pairs, sizes = [(prompt, each) for each in continuations], part_sizes(speaker.loaded)
+    scores = await engine.perform_in_parts(lambda: speaker.score_in_parts(pairs, **sizes))
     return {
         "object": "score",
         "model": prepared.served.name,
         "system_fingerprint": prepared.served.fingerprint,
-        "data": found,
+        "data": [_content(index, score) for index, score in enumerate(scores)],
         "usage": {"prompt_tokens": read[0] + said, "completion_tokens": 0, "total_tokens": read[0] + said},
         "lmalgebra": {"formula": str(speaker.formula)},
     }

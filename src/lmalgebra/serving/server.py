@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from lmalgebra.serving.apart import apart
 from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import ApiError, unavailable
 from lmalgebra.serving.keys import Keys, load_keys
 from lmalgebra.serving.metrics import Metrics
+from lmalgebra.serving.rewrite import Rewriters
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import OpenVoice, ServedVoice, Voices
 
@@ -26,8 +28,9 @@ class Server:
         self.settings = settings
         self.keys: Keys = load_keys(settings)
         self.voices = Voices(settings, open_voice)
-        self.voices.described()
+        known = self.voices.described()
         self.engine = Engine(settings)
+        self.rewriters = Rewriters(settings, tuple(known))
         self.metrics = Metrics(self.voices, self.engine)
         self.failure: Exception | None = None
         self.is_ready = False
@@ -39,7 +42,8 @@ class Server:
 
     async def _load(self, failed: Callable[[], None]) -> None:
         try:
-            await asyncio.to_thread(self.voices.load, self.engine.warm_up)
+            await apart(lambda: self.voices.load(self.engine.warm_up))
+            await apart(self.rewriters.load)
         except Exception as error:  # whatever it is, the server has nothing to serve
             self.failure = error
             failed()
@@ -58,7 +62,7 @@ class Server:
         """Open again the voices whose files have changed, or all; see Voices.reload."""
         if not self.is_ready:
             return
-        changed = await asyncio.to_thread(self.voices.reload, self.engine.warm_up, everything)
+        changed = await apart(lambda: self.voices.reload(self.engine.warm_up, everything))
         if changed:
             self.metrics.reloads.inc(len(changed))
             log.info("reloaded", extra={"voices": changed})

@@ -49,9 +49,14 @@ class ServerSettings:
     - `origins`: web pages (`https://example.org`) that browsers may let call; none by default.
     - `allow`: what requests may bring or ask for, of ALLOWABLE.
     - `allowed_terms`: by voice, the terms that formulas of requests may name, with commas; by default all.
+    - `rewriters`: by voice that may rewrite what others have said, what it is asked: Jinja over `text` and `prompt`; ""
+      asks for other words. None may by default.
+    - `rewrite_judge`, `rewrite_embedder`: what scores texts and rewrites, and the encoder that compares what they mean;
+      "" is none.
     - `speculate`: as on the command line; for the voices' own formulas.
     - `max_running` samples speak at once, `max_waiting` requests wait, `max_connections` are open.
-    - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together.
+    - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together; so many
+      texts are scored or rewritten.
     - `max_terms`, `max_formula_characters`, `max_schema_characters`: of a request's own formula and JSON schema.
     - `max_cost`: the most tokens that one request may compute: those of prompts and texts, for every language model.
     - `header_seconds`, `body_seconds`: for a request to arrive, the latter also for a client to take some of an answer;
@@ -70,6 +75,9 @@ class ServerSettings:
     origins: tuple[str, ...] = ()
     allow: tuple[str, ...] = ALLOWABLE
     allowed_terms: Mapping[str, str] = field(default_factory=dict)
+    rewriters: Mapping[str, str] = field(default_factory=dict)
+    rewrite_judge: str = ""
+    rewrite_embedder: str = ""
     speculate: str = "off"
     max_running: int = 32
     max_waiting: int = 64
