@@ -43,7 +43,7 @@ LAYERS = {
         inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "rewriting", "training")
     ),
     "evaluation": Layer(inside=(*FILES, *BELOW_DECODING, "models", "decoding", "judges", "prompt_sets", "evaluation")),
-    "serving": Layer(inside=(*FILES, *BELOW_DECODING, "decoding", "serving")),
+    "serving": Layer(inside=(*FILES, *BELOW_DECODING, "decoding", "judges", "serving")),
 }
 LAYERS["api"] = Layer(inside=(*LAYERS, "api"))
 LAYERS["cli"] = Layer(inside=(*LAYERS, "", "cli"), lazily=True)

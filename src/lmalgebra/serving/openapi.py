@@ -8,7 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from lmalgebra.serving.schema import ChatRequest, CompletionRequest, Sampling, ScoreRequest
+from lmalgebra.serving.schema import (
+    ChatRequest,
+    CompletionRequest,
+    FormulaRequest,
+    MeasureRequest,
+    Sampling,
+    ScoreRequest,
+)
 
 _REFERENCE = "#/components/schemas/{model}"
 _ERROR = {
@@ -72,7 +79,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         found = get_openapi(title=app.title, version=app.version, routes=app.routes)
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
         schemas["Error"] = _ERROR
-        for kind in (ChatRequest, CompletionRequest, ScoreRequest):
+        for kind in (ChatRequest, CompletionRequest, ScoreRequest, MeasureRequest, FormulaRequest):
             own = kind.model_json_schema(ref_template=_REFERENCE)
             schemas |= own.pop("$defs", {})
             schemas[kind.__name__] = own

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from lmalgebra.errors import ServingError
 from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import ApiError, unavailable
 from lmalgebra.serving.keys import Keys, load_keys
+from lmalgebra.serving.measure import Judges
 from lmalgebra.serving.metrics import Metrics
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import OpenVoice, ServedVoice, Voices
@@ -26,7 +28,13 @@ class Server:
         self.settings = settings
         self.keys: Keys = load_keys(settings)
         self.voices = Voices(settings, open_voice)
-        self.voices.described()
+        described = self.voices.described()
+        if settings.perplexity_by and settings.perplexity_by not in described:
+            raise ServingError(
+                f"perplexity_by = '{settings.perplexity_by}' is no voice of this server.",
+                f"It has {', '.join(described)}.",
+            )
+        self.judges = Judges(settings.judges)
         self.engine = Engine(settings)
         self.metrics = Metrics(self.voices, self.engine)
         self.failure: Exception | None = None
@@ -40,6 +48,7 @@ class Server:
     async def _load(self, failed: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(self.voices.load, self.engine.warm_up)
+            await asyncio.to_thread(self.judges.open, self.engine)
         except Exception as error:  # whatever it is, the server has nothing to serve
             self.failure = error
             failed()
@@ -82,4 +91,5 @@ class Server:
         self.engine.is_closing = True
         for task in self._tasks:
             task.cancel()
+        self.judges.close()
         await asyncio.to_thread(self.engine.close, False)

@@ -1,0 +1,94 @@
+"""POST /v1/measure: what judges say of given texts, and how predictable a voice finds them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lmalgebra.decoding.context import conversation
+from lmalgebra.errors import LmalgebraError
+from lmalgebra.judges import ClassifierJudge, Judge, judges_of
+from lmalgebra.serving.engine import Engine
+from lmalgebra.serving.errors import unavailable
+from lmalgebra.serving.prepare import Prepared
+from lmalgebra.serving.score import scored
+
+log = logging.getLogger("lmalgebra.serving")
+
+
+class Judges:
+    """The operator's judges. Raises LmalgebraError for what is none, or lacks its package."""
+
+    def __init__(self, written: Sequence[str]) -> None:
+        self._judges = judges_of(written)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmalgebra judges")
+
+    def open(self, engine: Engine) -> None:
+        """Load them all, by letting each judge a word; on any thread but the event loop's. Raises LmalgebraError."""
+        for judge in self._judges:
+            work = _judging(judge, "", ["hello"])
+            (engine.service.perform(work) if _computes(judge) else self._thread.submit(work)).result()
+
+    async def judge(self, engine: Engine, prompt: str, texts: Sequence[str]) -> list[dict[str, float | None]]:
+        """Each text's scores, by the names of the judges; None where one has none to give. Raises ApiError."""
+        found: list[dict[str, float | None]] = [{} for _ in texts]
+        for judge in self._judges:
+            try:
+                scores = await self._scores(engine, judge, _judging(judge, prompt, texts))
+            except LmalgebraError as error:
+                log.error("judge failed", extra={"judge": judge.name}, exc_info=error)
+                raise unavailable(f"The judge '{judge.name}' cannot judge just now.") from None
+            for scored_by, score in zip(found, scores, strict=True):
+                scored_by[judge.name] = score if isinstance(score, float) else None
+        return found
+
+    async def _scores(self, engine: Engine, judge: Judge, work: Callable[[], Any]) -> Any:
+        if _computes(judge):
+            return await engine.perform(work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+async def measured(engine: Engine, judges: Judges, prepared: Prepared, texts: Sequence[str]) -> dict[str, Any]:
+    """The answer. Raises ApiError for what costs too much or cannot be judged, PromptError for what is too long."""
+    content = await scored(engine, prepared, texts)
+    prompt = conversation(prepared.prompts[0])[-1]["content"]
+    data = [
+        {
+            "index": each["index"],
+            "object": "measure.text",
+            "judged": judged,
+            "perplexity": _perplexity(each["logprob"], len(each["token_ids"])),
+            "tokens": len(each["token_ids"]),
+        }
+        for each, judged in zip(content["data"], await judges.judge(engine, prompt, texts), strict=True)
+    ]
+    ours = {"perplexity_by": str(prepared.speaker.formula)}
+    return content | {"object": "measure", "data": data, "lmalgebra": ours}
+
+
+def _judging(judge: Judge, prompt: str, texts: Sequence[str]) -> Callable[[], Any]:
+    given = [(prompt, text) for text in texts] if judge.reads_prompt else list(texts)
+    return lambda: judge.scores(given)
+
+
+def _computes(judge: Judge) -> bool:
+    """Whether it computes with torch, which only the service's thread should."""
+    return isinstance(judge, ClassifierJudge)
+
+
+def _perplexity(logprob: float | None, tokens: int) -> float | None:
+    """e to the mean surprise of a token, in nats; None for a text that cannot be said, or not in numbers."""
+    if logprob is None:
+        return None
+    try:
+        return math.exp(-logprob / tokens)
+    except OverflowError:
+        return None

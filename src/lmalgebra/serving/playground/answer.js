@@ -1,0 +1,92 @@
+// What a side says: its text as it comes, then token by token, with what it measures.
+
+import { make } from "./dom.js";
+import { post, stream, Trouble } from "./api.js";
+import { tokenView } from "./tokens.js";
+
+const amount = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+
+export class Answer {
+  constructor(root, name) {
+    this.status = root.querySelector(".status");
+    this.trouble = root.querySelector(".trouble");
+    this.text = root.querySelector(".text");
+    this.measures = root.querySelector(".measures");
+    this.token = root.querySelector(".token");
+    this.name = name;
+  }
+
+  // Speak; `asked` is { path, body, said, measures }: where to, what, how its chunks say text, and how to measure it.
+  async speak(asked, signal) {
+    this.clear();
+    this.status.textContent = "Speaking …";
+    try {
+      const told = await this.hear(asked, signal);
+      if (told.explanation) this.text.replaceChildren(...this.views(told.explanation));
+      this.status.textContent = told.summary;
+      if (told.text && asked.measures) await this.measure(asked.measures(told.text), signal);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.text.classList.remove("growing");
+    }
+  }
+
+  clear() {
+    this.text.replaceChildren();
+    this.token.replaceChildren();
+    this.text.classList.add("growing");
+    this.measures.hidden = true;
+    this.trouble.hidden = true;
+  }
+
+  async hear({ path, body, said }, signal) {
+    const shown = this.text.appendChild(document.createTextNode("")), started = performance.now();
+    const told = { text: "", explanation: null, summary: "" };
+    let ended = 0, reason = "", count = 0, seed = 0;
+    for await (const chunk of stream(path, { ...body, stream_options: { include_usage: true } }, signal)) {
+      const [choice] = chunk.choices;
+      count = chunk.usage?.completion_tokens ?? count;
+      seed = chunk.lmalgebra?.seed ?? seed;
+      if (!choice) continue;
+      told.text += said(choice);
+      shown.data = told.text;
+      told.explanation = choice.explanation ?? told.explanation;
+      reason = choice.finish_reason ?? reason;
+      if (choice.finish_reason) {
+        ended = performance.now();
+        this.status.textContent = body.explain ? "Said; now what moved each token …" : this.status.textContent;
+      }
+    }
+    const seconds = Math.max(0.01, (ended - started) / 1000);
+    const limit = reason === "length" ? " (the limit)" : "";
+    told.summary = `Done: ${amount(count, "token")}${limit} in ${seconds.toFixed(1)} s, seed ${seed}.`;
+    return told;
+  }
+
+  views(explanation) {
+    return [make("p", { className: "unseen", textContent: explanation.text }), tokenView(explanation, this.name, this.token)];
+  }
+
+  async measure(body, signal) {
+    const found = await post("measure", body, signal), [of] = found.data;
+    const rows = Object.entries(of.judged).map(([judge, score]) => [judge, score === null ? "none" : score.toFixed(2), "from 0 to 1"]);
+    const perplexity = of.perplexity === null ? "cannot be said" : of.perplexity.toFixed(1);
+    rows.push(["perplexity", perplexity, `by ${found.lmalgebra.perplexity_by}`]);
+    this.measures.replaceChildren(
+      ...rows.map(([name, value, note]) => make("div", {}, make("dt", { textContent: name }), make("dd", {}, make("b", { textContent: value }), " ", make("span", { className: "note", textContent: note })))),
+    );
+    this.measures.hidden = false;
+  }
+
+  fail(error) {
+    if (error.name === "AbortError") {
+      this.status.textContent = "Stopped.";
+      return;
+    }
+    this.status.textContent = "";
+    this.trouble.textContent = error instanceof Trouble ? error.message : "The page cannot show this answer.";
+    this.trouble.hidden = false;
+    if (!(error instanceof Trouble)) console.error(error);
+  }
+}
