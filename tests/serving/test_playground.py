@@ -17,6 +17,9 @@ from serving.conftest import TOY, running
 from serving.test_operation import KEY
 
 HERE = Path(pages.__file__).parent / "playground"
+PATIENCE = 60_000
+"""Milliseconds after which something that should come is taken to be lost."""
+
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>"
 
 
@@ -76,8 +79,9 @@ def browser() -> Iterator:
         pytest.skip("needs Playwright: run `make test`")
     if (place := chromium()) is None:
         pytest.skip("needs Chromium: put it on the path, or run `playwright install chromium`")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=place, args=arguments)
@@ -118,7 +122,7 @@ class Page:
 def opened(browser, server, fragment="", **settings):
     """A page that asked nobody else, and had nothing to complain of."""
     context = browser.new_context(**settings)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
     page = Page(context.new_page(), server)
     try:
         yield page.open(fragment)

@@ -6,6 +6,17 @@ import { tokenView } from "./tokens.js";
 
 const amount = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
+function measured(name, value, note) {
+  const told = make(
+    "dd",
+    {},
+    make("b", { textContent: value }),
+    " ",
+    make("span", { className: "note", textContent: note }),
+  );
+  return make("div", {}, make("dt", { textContent: name }), told);
+}
+
 export class Answer {
   constructor(root, name) {
     this.status = root.querySelector(".status");
@@ -23,7 +34,7 @@ export class Answer {
     try {
       const told = await this.hear(asked, signal);
       if (told.explanation) this.text.replaceChildren(...this.views(told.explanation));
-      this.status.textContent = told.summary;
+      this.status.textContent = this.summary = told.summary;
       if (told.text && asked.measures) await this.measure(asked.measures(told.text), signal);
     } catch (error) {
       this.fail(error);
@@ -38,19 +49,24 @@ export class Answer {
     this.text.classList.add("growing");
     this.measures.hidden = true;
     this.trouble.hidden = true;
+    this.summary = "";
   }
 
   async hear({ path, body, said }, signal) {
-    const shown = this.text.appendChild(document.createTextNode("")), started = performance.now();
+    const shown = this.text.appendChild(document.createTextNode(""));
+    const started = performance.now();
     const told = { text: "", explanation: null, summary: "" };
-    let ended = 0, reason = "", count = 0, seed = 0;
+    let ended = 0;
+    let reason = "";
+    let count = 0;
+    let seed = 0;
     for await (const chunk of stream(path, { ...body, stream_options: { include_usage: true } }, signal)) {
       const [choice] = chunk.choices;
       count = chunk.usage?.completion_tokens ?? count;
       seed = chunk.lmalgebra?.seed ?? seed;
       if (!choice) continue;
       told.text += said(choice);
-      shown.data = told.text;
+      shown.appendData(said(choice));
       told.explanation = choice.explanation ?? told.explanation;
       reason = choice.finish_reason ?? reason;
       if (choice.finish_reason) {
@@ -65,26 +81,28 @@ export class Answer {
   }
 
   views(explanation) {
-    return [make("p", { className: "unseen", textContent: explanation.text }), tokenView(explanation, this.name, this.token)];
+    return [
+      make("p", { className: "unseen", textContent: explanation.text }),
+      tokenView(explanation, this.name, this.token),
+    ];
   }
 
   async measure(body, signal) {
-    const found = await post("measure", body, signal), [of] = found.data;
-    const rows = Object.entries(of.judged).map(([judge, score]) => [judge, score === null ? "none" : score.toFixed(2), "from 0 to 1"]);
-    const perplexity = of.perplexity === null ? "cannot be said" : of.perplexity.toFixed(1);
-    rows.push(["perplexity", perplexity, `by ${found.lmalgebra.perplexity_by}`]);
-    this.measures.replaceChildren(
-      ...rows.map(([name, value, note]) => make("div", {}, make("dt", { textContent: name }), make("dd", {}, make("b", { textContent: value }), " ", make("span", { className: "note", textContent: note })))),
-    );
+    const found = await post("measure", body, signal);
+    const [of] = found.data;
+    const told = (number, digits) => (number === null ? "none" : number.toFixed(digits));
+    const judged = Object.entries(of.judged).map(([judge, score]) => measured(judge, told(score, 2), "of 1"));
+    const by = `by ${found.lmalgebra.perplexity_by}`;
+    this.measures.replaceChildren(...judged, measured("perplexity", told(of.perplexity, 1), by));
     this.measures.hidden = false;
   }
 
   fail(error) {
     if (error.name === "AbortError") {
-      this.status.textContent = "Stopped.";
+      this.status.textContent = this.summary || "Stopped.";
       return;
     }
-    this.status.textContent = "";
+    this.status.textContent = this.summary;
     this.trouble.textContent = error instanceof Trouble ? error.message : "The page cannot show this answer.";
     this.trouble.hidden = false;
     if (!(error instanceof Trouble)) console.error(error);

@@ -15,7 +15,8 @@ export function setKey(key) {
 }
 
 async function ask(path, body, signal) {
-  const key = sessionStorage.getItem(KEY), headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const key = sessionStorage.getItem(KEY);
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
   const request = { headers, signal, cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer" };
   if (body !== undefined) {
     request.method = "POST";
@@ -23,7 +24,9 @@ async function ask(path, body, signal) {
     headers["Content-Type"] = "application/json";
   }
   const answer = await fetch(new URL(path, ROOT), request).catch((error) => {
-    throw error.name === "AbortError" ? error : new Trouble("The server does not answer: the connection is lost, or the server has ended.");
+    throw error.name === "AbortError"
+      ? error
+      : new Trouble("The server does not answer: the connection is lost, or the server has ended.");
   });
   if (!answer.ok) throw await refusal(answer);
   return answer;
@@ -33,7 +36,10 @@ async function refusal(answer) {
   const told = await answer.json().catch(() => null);
   const sentence = told?.error?.message ?? `The server answers with status ${answer.status}.`;
   if (answer.status === 429 || answer.status === 503) {
-    return new Trouble(`${sentence} Try again in ${answer.headers.get("Retry-After") ?? "some"} seconds.`, answer.status);
+    return new Trouble(
+      `${sentence} Try again in ${answer.headers.get("Retry-After") ?? "some"} seconds.`,
+      answer.status,
+    );
   }
   return new Trouble(sentence, answer.status);
 }

@@ -6,7 +6,8 @@ const WORD = /[\p{L}_][\p{L}\p{N}_]*$/u;
 const REST = /^[\p{L}\p{N}_]*/u;
 const SHOWN = 12;
 
-// `names` gives what there is to choose from: { name, insert, back, about }; `changed` is called when one was taken.
+// `names` gives what there is to choose from: { name, about, takes }, where a function `takes` something between brackets.
+// `changed` is called when one was taken.
 export class Completion {
   constructor(field, list, names, changed) {
     Object.assign(this, { field, list, names, changed, found: [], at: 0 });
@@ -32,13 +33,25 @@ export class Completion {
 
   // Show what begins with the word at the caret, if that has so many characters.
   look(least) {
-    const word = this.word(), begins = word.toLowerCase();
-    this.found = word.length < least ? [] : this.names().filter((each) => each.name.toLowerCase().startsWith(begins)).slice(0, SHOWN);
+    const word = this.word();
+    const begins = word.toLowerCase();
+    this.found =
+      word.length < least
+        ? []
+        : this.names()
+            .filter((each) => each.name.toLowerCase().startsWith(begins))
+            .slice(0, SHOWN);
     if (this.found.length === 1 && this.found[0].name === word) this.found = [];
     if (!this.found.length || this.field.readOnly) return this.close();
     this.list.replaceChildren(
       ...this.found.map((each, place) => {
-        const item = make("li", { role: "option", id: `${this.list.id}-${place}` }, make("b", { textContent: each.name }), " ", make("span", { textContent: each.about }));
+        const item = make(
+          "li",
+          { role: "option", id: `${this.list.id}-${place}` },
+          make("b", { textContent: each.name }),
+          " ",
+          make("span", { textContent: each.about }),
+        );
         item.dataset.place = place;
         return item;
       }),
@@ -61,11 +74,13 @@ export class Completion {
   }
 
   take(place) {
-    const { insert, back } = this.found[place], { field } = this;
-    const end = field.selectionStart, start = end - this.word().length;
+    const { name, takes } = this.found[place];
+    const { field } = this;
+    const end = field.selectionStart;
+    const start = end - this.word().length;
     const after = REST.exec(field.value.slice(end))[0].length;
-    field.setRangeText(insert, start, end + after, "end");
-    field.selectionStart = field.selectionEnd = start + insert.length - back;
+    field.setRangeText(takes ? `${name}()` : name, start, end + after, "end");
+    field.selectionStart = field.selectionEnd = start + name.length + (takes ? 1 : 0);
     this.close();
     this.changed();
   }

@@ -21,7 +21,7 @@ export class FormulaField {
     this.mirror = root.querySelector(".mirror");
     this.mistake = root.querySelector(".mistake");
     this.told = root.querySelector(".told");
-    Object.assign(this, { asked, changed, last: null, timer: 0, telling: 0, asking: null });
+    Object.assign(this, { asked, changed, last: null, numbered: "", timer: 0, telling: 0, asking: null });
     const list = root.querySelector(".formula [role=listbox]");
     this.field.id = `formula-${id}`;
     this.mistake.id = `mistake-${id}`;
@@ -45,9 +45,11 @@ export class FormulaField {
   }
 
   put(start, end, text) {
-    const all = this.field.value;
-    this.field.value = all.slice(0, unit(all, start)) + text + all.slice(unit(all, end));
+    const all = this.text;
+    if (all !== this.numbered) return false; // typed since: the numbers may stand elsewhere
+    this.numbered = this.field.value = all.slice(0, unit(all, start)) + text + all.slice(unit(all, end));
     this.edited();
+    return true;
   }
 
   edited(pause = PAUSE) {
@@ -78,6 +80,7 @@ export class FormulaField {
   take(found) {
     const { error } = found;
     this.last = error ? this.last : found;
+    this.numbered = this.text;
     this.sliders.show(found.numbers);
     this.say(error?.message ?? "");
     this.mark(error);
@@ -93,11 +96,13 @@ export class FormulaField {
 
   // Behind the text: a line under each term in its colour, and a wave under the mistake.
   mark(error = null) {
-    const { text } = this, { terms = [], reference } = this.last ?? {};
+    const { text } = this;
+    const { terms = [], reference } = this.last ?? {};
     const places = new Map(terms.filter((term) => term.name !== reference).map((term, place) => [term.name, place]));
     const marks = [];
     for (const { 0: name, index } of text.matchAll(NAMES)) {
-      if (places.has(name)) marks.push({ start: index, end: index + name.length, kind: "span", place: places.get(name) });
+      if (!places.has(name)) continue;
+      marks.push({ start: index, end: index + name.length, kind: "span", place: places.get(name) });
     }
     if (error && error.start !== null) {
       const wrong = { start: unit(text, error.start), end: unit(text, error.end), kind: "mark" };
@@ -116,6 +121,6 @@ export class FormulaField {
 
   allow(is) {
     this.field.readOnly = !is;
-    this.sliders.enable(is);
+    this.sliders.allow(is);
   }
 }

@@ -5,6 +5,7 @@ import { Side } from "./side.js";
 import { read, written } from "./state.js";
 
 const NUMBERS = ["seed", "max_tokens", "temperature", "top_p"];
+const PATIENCE = 2000; // milliseconds between looks at a server that is loading
 const PROMPT = "Why is the sea salty?";
 const by = (id) => document.getElementById(id);
 
@@ -34,22 +35,32 @@ function restore(found) {
   document.querySelector(`input[name=mode][value=${found.mode}]`).checked = true;
   for (const id of NUMBERS) by(id).value = found[id] ?? "";
   found.sides.forEach((each, place) => (sides[place].state = each));
-  placeholders();
 }
 
 // At first: the first voice, beside the plain term that it starts from.
 function beginning() {
   const [{ id, lmalgebra: voice }] = server.voices;
-  const plain = server.allow.includes("formula") ? voice.terms[0] ?? voice.formula : voice.formula;
+  const model = voice.about.find((term) => term.kind === "model");
+  const plain = model && server.allow.includes("formula") ? model.name : voice.formula;
   const side = { voice: id, recipe: "", formula: voice.formula, terms: [] };
   const other = server.voices[1];
   const second = other ? { ...side, voice: other.id, formula: other.lmalgebra.formula } : { ...side, formula: plain };
-  return { mode: "chat", prompt: PROMPT, seed: 1, max_tokens: null, temperature: null, top_p: null, sides: [side, second] };
+  return {
+    mode: "chat",
+    prompt: PROMPT,
+    seed: 1,
+    max_tokens: null,
+    temperature: null,
+    top_p: null,
+    sides: [side, second],
+  };
 }
 
 function placeholders() {
   const [first, second] = sides.map((side) => side.voice.generation);
-  for (const id of NUMBERS.slice(1)) by(id).placeholder = first[id] === second[id] ? first[id] : `${first[id]}, ${second[id]}`;
+  for (const id of NUMBERS.slice(1)) {
+    by(id).placeholder = first[id] === second[id] ? first[id] : `${first[id]}, ${second[id]}`;
+  }
 }
 
 // Restore what the address carries; a link that cannot be used changes nothing.
@@ -61,15 +72,21 @@ function open() {
   const missing = found?.sides.find((side) => !server.voices.some((each) => each.id === side.voice));
   if (found && !missing) {
     restore(found);
-    const lost = sides.some((side, place) => side.formula.text !== found.sides[place].formula);
-    return notice(lost ? "This server does not let requests bring formulas, so the link's are left out." : "");
+    const isLess = sides.some((side, place) => side.formula.text !== found.sides[place].formula);
+    return notice(isLess ? "This server does not let requests bring formulas, so the link's are left out." : "");
   }
   restore(beginning());
-  notice(found ? `The link names the voice “${missing.voice}”, which this server does not have.` : "The link cannot be read: it is cut short, or not one that this page has made.");
+  notice(
+    found
+      ? `The link names the voice “${missing.voice}”, which this server does not have.`
+      : "The link cannot be read: it is cut short, or not one that this page has made.",
+  );
 }
 
 async function copy() {
-  const address = `${location.href.split("#")[0]}#${written(state())}`;
+  const fragment = written(state());
+  if (!read(fragment)) return say("This is too long for a link.");
+  const address = `${location.href.split("#")[0]}#${fragment}`;
   history.replaceState(null, "", address);
   try {
     await navigator.clipboard.writeText(address);
@@ -86,7 +103,8 @@ async function copy() {
 }
 
 function request(side) {
-  const prompt = by("prompt").value, isChat = mode() === "chat";
+  const prompt = by("prompt").value;
+  const isChat = mode() === "chat";
   const asked = isChat ? { messages: [{ role: "user", content: prompt }] } : { prompt };
   const numbers = Object.fromEntries(NUMBERS.filter((id) => number(id) !== null).map((id) => [id, number(id)]));
   const explains = side.may("explain") ? { explain: true } : {};
@@ -129,17 +147,23 @@ function ready() {
 
 async function start() {
   by("key").hidden = true;
-  notice("");
   try {
     const [models, functions, recipes] = await Promise.all(["models", "functions", "recipes"].map(get));
     server = { voices: models.data, functions: functions.data, recipes: recipes.data, ...models.lmalgebra };
   } catch (error) {
     return lost(error);
   }
-  if (!server.voices.length) return lost(new Trouble("The server is still loading its voices; reload this page in a moment."));
-  const changed = () => say("");
+  if (!server.voices.length) {
+    notice("The server is loading its voices …");
+    return setTimeout(start, PATIENCE);
+  }
+  const changed = () => {
+    say("");
+    placeholders();
+  };
   sides = [new Side("Voice A", "a", server, changed), new Side("Voice B", "b", server, changed)];
   by("sides").replaceChildren(...sides.map((side) => side.root));
+  notice("");
   by("asked").hidden = by("sides").hidden = false;
   ready();
   open();

@@ -11,15 +11,25 @@ export function percent(p) {
 
 // The longest bar stands for so many nats.
 export function largest(tokens) {
-  return tokens.reduce((most, token) => Math.max(most, ...Object.values(token.parts).map(Math.abs), Math.abs(token.change)), 1);
+  return tokens.reduce(
+    (most, token) => Math.max(most, ...Object.values(token.parts).map(Math.abs), Math.abs(token.change)),
+    1,
+  );
 }
 
 function row(name, value, track, kind = "") {
-  return make("div", { className: "row" }, make("span", { className: `name ${kind}`, textContent: name, title: name }), track, make("span", { className: "value", textContent: value }));
+  return make(
+    "div",
+    { className: "row" },
+    make("span", { className: `name ${kind}`, textContent: name, title: name }),
+    track,
+    make("span", { className: "value", textContent: value }),
+  );
 }
 
 function signed(name, value, most, place) {
-  const bar = make("i"), width = (50 * Math.abs(value)) / most;
+  const bar = make("i");
+  const width = (50 * Math.abs(value)) / most;
   bar.style.width = `${width}%`;
   bar.style.left = `${value < 0 ? 50 - width : 50}%`;
   const found = row(name, nats(value), make("div", { className: "track signed" }, bar));
@@ -35,14 +45,23 @@ function likely(text, probability) {
 
 // What stands in the panel for a token of an explanation: its numbers, with `visible` texts.
 export function details(explanation, index, most) {
-  const token = explanation.tokens[index], { reference, terms } = explanation;
+  const token = explanation.tokens[index];
+  const { reference, terms } = explanation;
   const bold = (logprob) => make("b", { textContent: percent(Math.exp(logprob)) });
   const rank = token.reference_rank.toLocaleString("en");
   const sum = signed("change", token.change, most, null);
   sum.classList.add("sum");
   return [
     make("p", { className: "now", textContent: token.visible }),
-    make("p", { className: "sub" }, `token ${index + 1} · formula `, bold(token.logprob), ` · ${reference} `, bold(token.reference_logprob), ` (its choice no. ${rank})`),
+    make(
+      "p",
+      { className: "sub" },
+      `token ${index + 1} · formula `,
+      bold(token.logprob),
+      ` · ${reference} `,
+      bold(token.reference_logprob),
+      ` (its choice no. ${rank})`,
+    ),
     ...terms.map((term, place) => signed(term, token.parts[term], most, place)),
     sum,
     make("h3", { textContent: `${reference} alone would say` }),

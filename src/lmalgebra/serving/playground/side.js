@@ -23,7 +23,13 @@ export class Side {
       changed();
       this.formula.edited();
     });
-    this.formula = new FormulaField(this.root, id, (text) => this.body(text), () => this.completions(), changed);
+    this.formula = new FormulaField(
+      this.root,
+      id,
+      (text) => this.body(text),
+      () => this.completions(),
+      changed,
+    );
     this.voices.append(...server.voices.map((each) => make("option", { value: each.id, textContent: each.id })));
     this.voices.addEventListener("change", () => this.choose(this.voices.value));
     this.recipes.addEventListener("change", () => this.cook(this.recipes.value));
@@ -51,7 +57,8 @@ export class Side {
 
   // Another voice, speaking by its own formula.
   choose(voice) {
-    this.state = { voice, recipe: "", formula: this.server.voices.find((each) => each.id === voice).lmalgebra.formula, terms: [] };
+    const { formula } = this.server.voices.find((each) => each.id === voice).lmalgebra;
+    this.state = { voice, recipe: "", formula, terms: [] };
   }
 
   // What depends on the voice.
@@ -61,7 +68,11 @@ export class Side {
     this.formula.allow(this.may("formula"));
     const options = this.server.recipes.map((each) => {
       const lacks = each.parts.includes("classifier") && !this.classifier;
-      return make("option", { value: each.id, textContent: `${each.id}${lacks ? " (the voice has no classifier)" : ""}`, disabled: lacks });
+      return make("option", {
+        value: each.id,
+        textContent: `${each.id}${lacks ? " (the voice has no classifier)" : ""}`,
+        disabled: lacks,
+      });
     });
     this.recipes.replaceChildren(make("option", { value: "", textContent: "none" }), ...options);
     this.recipes.disabled = !may;
@@ -91,9 +102,10 @@ export class Side {
   }
 
   completions() {
-    const terms = this.voice.about.map((term) => ({ name: term.name, insert: term.name, back: 0, about: about(term, this.may("describe")) }));
-    const brought = this.terms.brought.map(({ name, text }) => ({ name, insert: name, back: 0, about: text }));
-    const functions = this.server.functions.map(({ id, usage }) => ({ name: id, insert: `${id}()`, back: 1, about: usage }));
+    const { about: own } = this.voice;
+    const terms = own.map((term) => ({ name: term.name, about: about(term, this.may("describe")) }));
+    const brought = this.terms.brought.map(({ name, text }) => ({ name, about: text }));
+    const functions = this.server.functions.map(({ id, usage }) => ({ name: id, about: usage, takes: true }));
     return [...terms, ...brought, ...functions];
   }
 

@@ -19,9 +19,9 @@ function named({ argument, of }) {
 }
 
 export class Sliders {
-  // `rewrite` puts a text between two places of the formula.
+  // `rewrite` puts a text between two places of the formula, and returns whether it could.
   constructor(group, rewrite) {
-    Object.assign(this, { group, rewrite, numbers: [], shape: "" });
+    Object.assign(this, { group, rewrite, numbers: [], shape: "", allowed: true });
   }
 
   // Sliders stay where numbers only change, so that one can be dragged while its formula is checked.
@@ -34,7 +34,8 @@ export class Sliders {
   }
 
   made(number, place) {
-    const slider = make("input", { type: "range" }), output = make("output");
+    const slider = make("input", { type: "range", disabled: !this.allowed });
+    const output = make("output", { "aria-hidden": "true" }); // the slider has a value of its own
     [slider.min, slider.max, slider.step] = range(number);
     slider.addEventListener("input", () => this.moved(place, Number(slider.value)));
     return make("label", { className: "weight" }, make("span", { className: "name mono" }), slider, output);
@@ -42,23 +43,30 @@ export class Sliders {
 
   update(label, number) {
     const [name, slider, output] = label.children;
-    if (number.value < Number(slider.min) || number.value > Number(slider.max)) [slider.min, slider.max, slider.step] = range(number);
+    if (number.value < Number(slider.min) || number.value > Number(slider.max)) {
+      [slider.min, slider.max, slider.step] = range(number);
+    }
     name.textContent = named(number);
     slider.value = number.value;
     output.value = String(number.value);
   }
 
   moved(place, value) {
-    const number = this.numbers[place], text = String(Number(value.toFixed(2)));
-    this.rewrite(number.start, number.end, text);
+    const number = this.numbers[place];
+    const text = String(Number(value.toFixed(2)));
+    if (!this.rewrite(number.start, number.end, text)) return;
     const longer = [...text].length - (number.end - number.start);
     number.end += longer;
     number.value = Number(text);
-    for (const other of this.numbers) if (other.start > number.start) [other.start, other.end] = [other.start + longer, other.end + longer];
+    for (const other of this.numbers.filter((each) => each.start > number.start)) {
+      other.start += longer;
+      other.end += longer;
+    }
     this.group.children[place].querySelector("output").value = text;
   }
 
-  enable(is) {
+  allow(is) {
+    this.allowed = is;
     this.group.querySelectorAll("input").forEach((slider) => (slider.disabled = !is));
   }
 }

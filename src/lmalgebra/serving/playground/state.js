@@ -6,7 +6,12 @@ const KINDS = ["system", "prefix"];
 const isText = (value, most = 100_000) => typeof value === "string" && value.length <= most;
 const isNumber = (value) => value === null || Number.isFinite(value);
 
-const TERM = { name: (value) => isText(value, 100), kind: (value) => KINDS.includes(value), text: isText, model: (value) => isText(value, 100) };
+const TERM = {
+  name: (value) => isText(value, 100),
+  kind: (value) => KINDS.includes(value),
+  text: isText,
+  model: (value) => isText(value, 100),
+};
 const SIDE = {
   voice: (value) => isText(value, 100),
   recipe: (value) => isText(value, 100),
@@ -26,7 +31,10 @@ const STATE = {
 
 function fits(value, shape) {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return Object.keys(value).length === Object.keys(shape).length && Object.entries(shape).every(([key, is]) => Object.hasOwn(value, key) && is(value[key]));
+  return (
+    Object.keys(value).length === Object.keys(shape).length &&
+    Object.entries(shape).every(([key, is]) => Object.hasOwn(value, key) && is(value[key]))
+  );
 }
 
 export function written(state) {

@@ -2,11 +2,21 @@
 
 import { make } from "./dom.js";
 
-const KINDS = { model: "", classifier: "a classifier", json_schema: "JSON of a schema", regex: "a regular expression", grammar: "a grammar", require: "required words", forbid: "forbidden phrases" };
+const MOST = 16; // terms of a request
+const KINDS = {
+  classifier: "a classifier",
+  json_schema: "JSON of a schema",
+  regex: "a regular expression",
+  grammar: "a grammar",
+  require: "required words",
+  forbid: "forbidden phrases",
+};
 
 // A term of the voice in words; `tells` is whether the server tells prompts.
 export function about(term, tells) {
-  if (term.kind === "classifier") return `a classifier${term.label && ` of ${term.label}`}${term.sign < 0 ? ", of its absence" : ""}`;
+  if (term.kind === "classifier") {
+    return `a classifier${term.label && ` of ${term.label}`}${term.sign < 0 ? ", of its absence" : ""}`;
+  }
   if (term.kind !== "model") return KINDS[term.kind] ?? term.kind;
   const prompt = term.system ?? term.prefix;
   const model = `${term.model}${term.adapter ? " with an adapter" : ""}`;
@@ -33,7 +43,11 @@ export class Terms {
     this.own = voice.about;
     this.models = voice.models;
     this.add.hidden = !may;
-    this.known.replaceChildren(...this.own.map((term) => make("li", {}, make("b", { className: "mono", textContent: term.name }), " ", make("span", { textContent: about(term, tells) }))));
+    this.known.replaceChildren(
+      ...this.own.map((term) =>
+        make("li", {}, make("b", { className: "mono", textContent: term.name }), " ", about(term, tells)),
+      ),
+    );
     this.bring(this.brought);
   }
 
@@ -45,12 +59,23 @@ export class Terms {
 
   count() {
     const all = this.own.length + this.brought.length;
+    this.add.disabled = this.brought.length >= MOST;
     this.root.querySelector("summary").textContent = `Terms (${all})`;
   }
 
   editor(term) {
-    const name = make("input", { value: term.name, spellcheck: false, autocapitalize: "off", "aria-label": "Name of the term" });
-    const kind = make("select", { "aria-label": `What the text of ${term.name} is` }, make("option", { value: "system", textContent: "system prompt" }), make("option", { value: "prefix", textContent: "text before" }));
+    const name = make("input", {
+      value: term.name,
+      spellcheck: false,
+      autocapitalize: "off",
+      "aria-label": "Name of the term",
+    });
+    const kind = make(
+      "select",
+      { "aria-label": `What the text of ${term.name} is` },
+      make("option", { value: "system", textContent: "system prompt" }),
+      make("option", { value: "prefix", textContent: "text before" }),
+    );
     const text = make("textarea", { value: term.text, rows: 2, dir: "auto", "aria-label": `Prompt of ${term.name}` });
     const gone = make("button", { textContent: "Remove", "aria-label": `Remove ${term.name}` });
     kind.value = term.kind;
@@ -64,12 +89,24 @@ export class Terms {
       this.add.focus();
       this.changed();
     });
-    return make("div", { className: "term", role: "group", "aria-label": `Term ${term.name}` }, name, kind, ...this.modelChoice(term), gone, text);
+    return make(
+      "div",
+      { className: "term", role: "group", "aria-label": `Term ${term.name}` },
+      name,
+      kind,
+      ...this.modelChoice(term),
+      gone,
+      text,
+    );
   }
 
   modelChoice(term) {
     if (this.models.length < 2) return [];
-    const choice = make("select", { "aria-label": `Model of ${term.name}` }, ...["", ...this.models].map((name) => make("option", { value: name, textContent: name || "first model" })));
+    const choice = make(
+      "select",
+      { "aria-label": `Model of ${term.name}` },
+      ...["", ...this.models].map((name) => make("option", { value: name, textContent: name || "first model" })),
+    );
     choice.value = this.models.includes(term.model) ? term.model : "";
     choice.addEventListener("input", () => {
       term.model = choice.value;
@@ -80,7 +117,9 @@ export class Terms {
 
   freeName() {
     const taken = new Set([...this.own, ...this.brought].map((term) => term.name));
-    return ["pirate", ...Array.from({ length: 40 }, (_, place) => `term_${place + 1}`)].find((name) => !taken.has(name));
+    return ["pirate", ...Array.from({ length: 40 }, (_, place) => `term_${place + 1}`)].find(
+      (name) => !taken.has(name),
+    );
   }
 
   // As a request has them: only those that `names` has, and that are not the voice's own.
@@ -88,6 +127,13 @@ export class Terms {
     const own = new Set(this.own.map((term) => term.name));
     const used = this.brought.filter((term) => names.has(term.name) && !own.has(term.name));
     if (!used.length) return {};
-    return { terms: Object.fromEntries(used.map((term) => [term.name, { [term.kind]: term.text, ...(this.models.includes(term.model) && { model: term.model }) }])) };
+    return {
+      terms: Object.fromEntries(
+        used.map((term) => [
+          term.name,
+          { [term.kind]: term.text, ...(this.models.includes(term.model) && { model: term.model }) },
+        ]),
+      ),
+    };
   }
 }
