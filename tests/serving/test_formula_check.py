@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from lmalgebra.algebra.recipes import RECIPES
 from lmalgebra.cli import app
+from lmalgebra.serving.measure import Judges
 from serving.conftest import TOY, running
 from serving.test_operation import KEY
 
@@ -224,6 +225,16 @@ def test_a_judge_that_fails_is_told_without_what_it_said(judging):
     assert (status, error["message"]) == (503, "The judge 'judge_of_tests:vowels' cannot judge just now.")
     assert judging.wait_for(lambda: judging.logged("judge failed"))
     assert not any("private" in line for line in judging.lines)
+
+
+def test_names_of_judges_tell_no_place():
+    written = [
+        "http://inside:8000/v1#guard",
+        "http://inside:8001/v1",
+        "/srv/judges/toxicity#toxic",
+        "/srv/b/toxicity#bad",
+    ]
+    assert Judges(written).names == ["guard", "model", "toxicity#toxic", "toxicity#bad"]
 
 
 @pytest.mark.parametrize(

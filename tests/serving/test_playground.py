@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import lmalgebra as la
+from lmalgebra.cli import explain_page
+from lmalgebra.cli.explain_view import nats
 from lmalgebra.serving import pages
 from serving.conftest import TOY, running
 from serving.test_operation import KEY
@@ -213,7 +216,7 @@ def test_both_speak_and_their_tokens_tell_what_moved_them(browser, served):
             expect(page.side(place).locator(".token .sub")).to_contain_text("token 5")
             rows = page.side(place).locator(".token .row.sum .value")
             change = told["tokens"][4]["change"]
-            expect(rows).to_have_text(f"{change:+.2f}".replace("-", "\N{MINUS SIGN}"))
+            expect(rows).to_have_text(nats(change))
         expect(page.side(0).locator(".token .row").first).to_contain_text("formal")
 
 
@@ -283,6 +286,50 @@ def test_a_hostile_link_gives_a_sentence(browser, served, fragment, sentence):
         expect(page.page.locator("#notice")).to_contain_text(sentence)
         expect(page.page.locator("#prompt")).to_have_value("Why is the sea salty?")
         assert page.page.locator("img").count() == 0
+
+
+@pytest.mark.browser
+def test_a_page_of_explain_has_the_same_panel(browser, tmp_path):
+    toy = la.model("toy")
+    base, poet = toy.term(name="base", prefix=""), toy.term(name="poet", prefix="o! ")
+    found = la.voice(base + 2 * (poet - base), max_new_tokens=6).explain("hello", seed=1)
+    (tmp_path / "why.html").write_text(explain_page.page(found), encoding="utf-8")
+    context = browser.new_context()
+    page, troubles = context.new_page(), []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto((tmp_path / "why.html").as_uri())
+    page.locator(".t[data-at='2']").hover()
+    expect(page.locator("#panel .sub")).to_contain_text("token 3 ")
+    expect(page.locator("#panel .row.sum .value")).to_have_text(nats(found.tokens[2].change))
+    assert troubles == []
+    context.close()
+
+
+@pytest.mark.browser
+def test_the_policy_holds(browser, served):
+    with opened(browser, served) as page:
+        tried = """async (address) => {
+            const tries = {
+                markup: () => { document.body.innerHTML = "<b>"; },
+                inline: () => {
+                    const script = document.createElement("script");
+                    script.append("window.ran = true");
+                    document.body.append(script);
+                    if (!window.ran) throw new TypeError();
+                },
+                elsewhere: () => fetch(address),
+            };
+            const found = {};
+            for (const [name, attempt] of Object.entries(tries)) {
+                found[name] = await Promise.resolve().then(attempt).then(() => "done", (error) => error.name);
+            }
+            return found;
+        }"""
+        other = f"http://localhost:{served.port}/health"
+        assert page.page.evaluate(tried, other) == dict.fromkeys(("markup", "inline", "elsewhere"), "TypeError")
+        assert other not in page.asked
+        page.troubles.clear()  # the browser tells of each
 
 
 @pytest.mark.slow

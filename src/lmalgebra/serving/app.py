@@ -209,7 +209,7 @@ class _Routes:
     async def models(self, request: Request) -> Response:
         """The voices."""
         _call(request)
-        return JSONResponse(describe.models(self._server.voices.all, self._settings))
+        return JSONResponse(describe.models(self._server.voices.all, self._server.judges.names, self._settings))
 
     async def model(self, request: Request, name: str) -> Response:
         """One voice."""

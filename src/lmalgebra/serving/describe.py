@@ -12,9 +12,9 @@ from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import ServedVoice
 
 
-def models(voices: list[ServedVoice], settings: ServerSettings) -> dict[str, Any]:
+def models(voices: list[ServedVoice], judges: list[str], settings: ServerSettings) -> dict[str, Any]:
     """The voices as OpenAI's API lists models, and what requests may do."""
-    ours = {"allow": list(settings.allow), "judges": list(settings.judges), "max_tokens": settings.max_tokens}
+    ours = {"allow": list(settings.allow), "judges": judges, "max_tokens": settings.max_tokens}
     return {"object": "list", "data": [model(served, settings) for served in voices], "lmalgebra": ours}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lmalgebra.decoding.context import conversation
 from lmalgebra.errors import LmalgebraError
-from lmalgebra.judges import ClassifierJudge, Judge, judges_of
+from lmalgebra.judges import AskedJudge, ClassifierJudge, Judge, judges_of
 from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import unavailable
 from lmalgebra.serving.prepare import Prepared
@@ -24,26 +24,32 @@ class Judges:
     """The operator's judges. Raises LmalgebraError for what is none, or lacks its package."""
 
     def __init__(self, written: Sequence[str]) -> None:
-        self._judges = judges_of(written)
+        judges = judges_of(written)
+        self._judges = dict(zip(_names(judges), judges, strict=True))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lmalgebra judges")
+
+    @property
+    def names(self) -> list[str]:
+        """What clients call them."""
+        return list(self._judges)
 
     def open(self, engine: Engine) -> None:
         """Load them all, by letting each judge a word; on any thread but the event loop's. Raises LmalgebraError."""
-        for judge in self._judges:
+        for judge in self._judges.values():
             work = _judging(judge, "", ["hello"])
             (engine.service.perform(work) if _computes(judge) else self._thread.submit(work)).result()
 
     async def judge(self, engine: Engine, prompt: str, texts: Sequence[str]) -> list[dict[str, float | None]]:
         """Each text's scores, by the names of the judges; None where one has none to give. Raises ApiError."""
         found: list[dict[str, float | None]] = [{} for _ in texts]
-        for judge in self._judges:
+        for name, judge in self._judges.items():
             try:
                 scores = await self._scores(engine, judge, _judging(judge, prompt, texts))
             except LmalgebraError as error:
-                log.error("judge failed", extra={"judge": judge.name}, exc_info=error)
-                raise unavailable(f"The judge '{judge.name}' cannot judge just now.") from None
+                log.error("judge failed", extra={"judge": name}, exc_info=error)
+                raise unavailable(f"The judge '{name}' cannot judge just now.") from None
             for scored_by, score in zip(found, scores, strict=True):
-                scored_by[judge.name] = score if isinstance(score, float) else None
+                scored_by[name] = score if isinstance(score, float) else None
         return found
 
     async def _scores(self, engine: Engine, judge: Judge, work: Callable[[], Any]) -> Any:
@@ -72,6 +78,16 @@ async def measured(engine: Engine, judges: Judges, prepared: Prepared, texts: Se
     ]
     ours = {"perplexity_by": str(prepared.speaker.formula)}
     return content | {"object": "measure", "data": data, "lmalgebra": ours}
+
+
+def _names(judges: Sequence[Judge]) -> list[str]:
+    """A name for each that tells clients no address and no folder, and is no other's."""
+    found: list[str] = []
+    for judge in judges:
+        name = (judge.served or "model") if isinstance(judge, AskedJudge) else judge.name
+        name = name.rstrip("/").rpartition("/")[2]
+        found.append(f"{name} {len(found) + 1}" if name in found else name)
+    return found
 
 
 def _judging(judge: Judge, prompt: str, texts: Sequence[str]) -> Callable[[], Any]:
