@@ -33,6 +33,7 @@ export class Answer {
     this.status.textContent = "Speaking …";
     try {
       const told = await this.hear(asked, signal);
+      this.text.classList.remove("growing");
       if (told.explanation) this.text.replaceChildren(...this.views(told.explanation));
       this.status.textContent = this.summary = told.summary;
       if (told.text && asked.measures) await this.measure(asked.measures(told.text), signal);
@@ -54,9 +55,7 @@ export class Answer {
 
   async hear({ path, body, said }, signal) {
     const shown = this.text.appendChild(document.createTextNode(""));
-    const started = performance.now();
     const told = { text: "", explanation: null, summary: "" };
-    let ended = 0;
     let reason = "";
     let count = 0;
     let seed = 0;
@@ -69,14 +68,9 @@ export class Answer {
       shown.appendData(said(choice));
       told.explanation = choice.explanation ?? told.explanation;
       reason = choice.finish_reason ?? reason;
-      if (choice.finish_reason) {
-        ended = performance.now();
-        this.status.textContent = body.explain ? "Said; now what moved each token …" : this.status.textContent;
-      }
+      if (reason && body.explain) this.status.textContent = "Said; now what moved each token …";
     }
-    const seconds = Math.max(0.01, (ended - started) / 1000);
-    const limit = reason === "length" ? " (the limit)" : "";
-    told.summary = `Done: ${amount(count, "token")}${limit} in ${seconds.toFixed(1)} s, seed ${seed}.`;
+    told.summary = `Done: ${amount(count, "token")}${reason === "length" ? ", the limit" : ""}; seed ${seed}.`;
     return told;
   }
 
