@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmalgebra as la
 from lmalgebra.algebra import classifier
-from lmalgebra.cli.recipes import ASSISTANT, GRUMPY, SYSTEM_PROMPTS
+from lmalgebra.algebra.recipes.prompts import ASSISTANT, GRUMPY, SYSTEM_PROMPTS
 
 PROMPTS = (
     "What is the moon?",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmalgebra.algebra.recipes import RECIPES
-from lmalgebra.cli.recipes import SYSTEM_PROMPTS
+from lmalgebra.algebra.recipes.prompts import SYSTEM_PROMPTS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (

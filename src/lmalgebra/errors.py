@@ -20,7 +20,18 @@ class LmalgebraError(Exception):
 
 
 class FormulaError(LmalgebraError):
-    """A formula that cannot be parsed, or that has no distribution."""
+    """A formula that cannot be parsed, or that has no distribution.
+
+    `place` is where the mistake stands in the formula's text, from its first character to after its last; None where
+    the whole formula is wrong, or there is no text. The message then ends with lines that show it.
+    """
+
+    place: tuple[int, int] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The message without the lines that show the place."""
+        return self.message if self.place is None else self.message.partition("\n")[0]
 
 
 class VoiceError(LmalgebraError):

@@ -6,8 +6,9 @@ import pytest
 
 from lmalgebra.algebra import Classifier, ModelTerm, Voice
 from lmalgebra.algebra.recipes import RECIPES
+from lmalgebra.algebra.recipes.prompts import SYSTEM_PROMPTS
 from lmalgebra.cli.option_groups import PlaceOptions, VoiceOptions
-from lmalgebra.cli.recipes import SYSTEM_PROMPTS, RecipeChoice
+from lmalgebra.cli.recipes import RecipeChoice
 from lmalgebra.cli.voices import chosen_voice
 from lmalgebra.models.classifiers import TextClassifier
 from lmalgebra.models.loaded_classifiers import LoadedClassifiers

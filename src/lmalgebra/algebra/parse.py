@@ -88,11 +88,12 @@ def parse(text: str, terms: Mapping[str, Term] | None = None) -> Formula:
     Raises FormulaError, showing the text with carets under the mistake.
     """
     source = Source.read(text)
-    value = _Reader(source, terms).value(_syntax(source))
+    value = _Reader(source, terms).value(syntax(source))
     return value if isinstance(value, Formula) else Constant(value)
 
 
-def _syntax(source: Source) -> ast.expr:
+def syntax(source: Source) -> ast.expr:
+    """The syntax tree of a formula's text. Raises FormulaError for what is no expression of Python."""
     # In brackets, leading space is no indentation and the whole is one expression. They shift places by one.
     wrapped = f"({source.line})"
     try:
@@ -113,7 +114,6 @@ class _Reader:
     def __init__(self, source: Source, terms: Mapping[str, Term] | None) -> None:
         self.source = source
         self.terms = terms
-        self.encoded = f"({source.line})".encode()
 
     def value(self, node: ast.expr) -> Value:
         if isinstance(node, ast.BinOp):
@@ -235,13 +235,27 @@ class _Reader:
         return self._error("This is not part of formulas.", node, _known_functions())
 
     def _error(self, message: str, node: ast.expr | ast.keyword, hint: str = "") -> FormulaError:
-        start = self._place(node.col_offset)
-        end = self._place(node.end_col_offset or node.col_offset + 1)
+        start, end = place(self.source, node)
         return self.source.error(message, start, max(end, start + 1), hint)
 
-    def _place(self, offset: int) -> int:
-        """A character's place in the line, from Python's count of UTF-8 bytes and without our opening bracket."""
-        return max(0, len(self.encoded[:offset].decode()) - 1)
+
+def place(source: Source, node: ast.expr | ast.keyword) -> tuple[int, int]:
+    """Where a node of `syntax(source)` stands in the text: from its first character to after its last."""
+    encoded = f"({source.line})".encode()  # Python counts bytes of UTF-8, with our opening bracket
+    ends = (node.col_offset, node.end_col_offset or node.col_offset + 1)
+    start, end = (max(0, len(encoded[:offset].decode()) - 1) for offset in ends)
+    return start, end
+
+
+def usages() -> dict[str, str]:
+    """The functions of the text syntax by name, each with how it is written."""
+    return {name: function.usage for name, function in _FUNCTIONS.items()}
+
+
+def arguments(name: str) -> tuple[str, ...]:
+    """What the function `name` calls its first arguments; nothing where it takes any number of formulas."""
+    function = _FUNCTIONS.get(name)
+    return () if function is None else function.positional or ()
 
 
 def _closest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:

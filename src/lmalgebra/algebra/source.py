@@ -54,7 +54,9 @@ class Source:
         after = "…" if first + _SHOWN < len(self.line) else ""
         carets = "^" * max(1, min(end, first + len(window)) - start)
         pointer = " " * (len(before) + start - first) + carets
-        return FormulaError(f"{message}\n  {before}{window}{after}\n  {pointer}", hint)
+        error = FormulaError(f"{message}\n  {before}{window}{after}\n  {pointer}", hint)
+        error.place = start, max(end, start + 1)
+        return error
 
 
 class _Scan:

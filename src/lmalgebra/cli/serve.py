@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmalgebra.decoding import ComposedVoice
     from lmalgebra.serving import ServerSettings
 
-_WHERE, _WHO, _LIMITS = "Where", "Who, and what they may", "Limits"
+_WHERE, _WHO, _WHAT, _LIMITS = "Where", "Who, and what they may", "What else", "Limits"
 EXTRA = ("fastapi", "uvicorn", "prometheus_client", "h11")
 
 
@@ -57,8 +57,22 @@ def serve(
         option(
             _WHO,
             "--allow",
-            text="What requests may bring or ask for: formula, prompts, explain, score. Default: all of them.",
+            text="What requests may bring or ask for: formula, prompts, describe, explain, score, measure. "
+            "Default: all of them.",
             metavar="WHAT",
+        ),
+    ] = None,
+    playground: Annotated[
+        bool | None,
+        option(_WHAT, "--playground/--no-playground", text="Serve the page for trying voices, at /. Default: yes."),
+    ] = None,
+    judges: Annotated[
+        list[str] | None,
+        option(
+            _WHAT,
+            "--judge",
+            text="By which requests may have texts judged, such as profanity; may be given again.",
+            metavar="JUDGE",
         ),
     ] = None,
     max_running: Annotated[
@@ -107,6 +121,8 @@ def serve(
         without_keys=without_keys,
         origins=origins,
         allow=allow,
+        playground=playground,
+        judges=judges,
         max_running=max_running,
         max_waiting=max_waiting,
         max_tokens=max_tokens,

@@ -58,9 +58,30 @@ def _choices(logprobs: Schema, **own: Schema) -> Schema:
     return _list(_object(optional=optional, index=_COUNT, logprobs=_or_none(logprobs), finish_reason=_FINISH, **own))
 
 
-_MODEL = _object(
-    "model", id=_TEXT, created=_COUNT, owned_by=_TEXT, lmalgebra=_object(formula=_TEXT, terms=_list(_TEXT))
+_CONTENT: Schema = {"type": ["string", "array", "object", "number", "boolean", "null"]}
+_TERM = _object(
+    name=_TEXT,
+    kind=_TEXT,
+    optional={
+        "model": _TEXT,
+        "system": _TEXT,
+        "prefix": _TEXT,
+        "adapter": _FLAG,
+        "label": _TEXT,
+        "sign": _NUMBER,
+        "content": _CONTENT,
+    },
 )
+_DEFAULTS = _object(max_tokens=_COUNT, temperature=_NUMBER, top_p=_NUMBER)
+_MODEL = _object(
+    "model",
+    id=_TEXT,
+    created=_COUNT,
+    owned_by=_TEXT,
+    lmalgebra=_object(formula=_TEXT, terms=_list(_TEXT), about=_list(_TERM), models=_list(_TEXT), generation=_DEFAULTS),
+)
+_PLACE_OR_NONE: Schema = {"type": ["integer", "null"], "minimum": 0}
+_ERROR: Schema = {"message": _TEXT, "type": _TEXT, "param": {"type": ["string", "null"]}, "code": _TEXT}
 
 ANSWERS: dict[str, Schema] = {
     "ChatAnswer": _object(
@@ -103,9 +124,42 @@ ANSWERS: dict[str, Schema] = {
         ),
     ),
     "Model": _MODEL,
-    "Models": _object("list", data=_list(_MODEL)),
-    "Status": _object(status=_TEXT),
-    "Error": _object(
-        error=_object(message=_TEXT, type=_TEXT, param={"type": ["string", "null"]}, code=_TEXT),
+    "Models": _object(
+        "list",
+        data=_list(_MODEL),
+        lmalgebra=_object(allow=_list(_TEXT), judges=_list(_TEXT), max_tokens=_COUNT),
     ),
+    "MeasureAnswer": _object(
+        "measure",
+        **_HEAD,
+        usage=_USAGE,
+        lmalgebra=_object(perplexity_by=_TEXT),
+        data=_list(
+            _object(
+                "measure.text",
+                index=_COUNT,
+                judged=_table(_SHARE_OR_NONE),
+                perplexity={"type": ["number", "null"], "minimum": 0},
+                tokens=_COUNT,
+            )
+        ),
+    ),
+    "FormulaAnswer": _object(
+        "formula",
+        model=_TEXT,
+        formula={"type": ["string", "null"]},
+        reference={"type": ["string", "null"]},
+        terms=_list(_TERM),
+        error=_or_none(_object(**_ERROR, start=_PLACE_OR_NONE, end=_PLACE_OR_NONE)),
+        numbers=_list(_object(start=_COUNT, end=_COUNT, value=_NUMBER, argument=_TEXT, of=_TEXT)),
+    ),
+    "Functions": _object("list", data=_list(_object(id=_TEXT, usage=_TEXT))),
+    "Recipes": _object(
+        "list",
+        data=_list(
+            _object(id=_TEXT, title=_TEXT, paper=_TEXT, formula=_TEXT, parts=_list(_TEXT), prompts=_table(_TEXT))
+        ),
+    ),
+    "Status": _object(status=_TEXT),
+    "Error": _object(error=_object(**_ERROR)),
 }

@@ -10,6 +10,18 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
+class Judging:
+    """Lets judges work beside the voices, one at a time, since neither they nor encoders are for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns. Who is cancelled meanwhile keeps the place until it is done."""
+        async with self._lock:
+            return await apart(work)
+
+
 async def apart(work: Callable[[], Result]) -> Result:
     """What `work` returns. Its thread ends with it, and so do those that compute for it: see `decoding.service`.
 

@@ -13,20 +13,27 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from lmalgebra.decoding.explanation import Explanation
 from lmalgebra.errors import FormulaError, LmalgebraError
+from lmalgebra.serving import describe
 from lmalgebra.serving.answers import Answer
 from lmalgebra.serving.chat import ChatAnswer
+from lmalgebra.serving.check import checked
 from lmalgebra.serving.completions import CompletionAnswer
 from lmalgebra.serving.engine import Run, Told
 from lmalgebra.serving.errors import ApiError, ClientLeft, as_api_error, failure, not_allowed
 from lmalgebra.serving.limits import read_json, unless_left
+from lmalgebra.serving.measure import measured
 from lmalgebra.serving.openapi import METRICS_TYPE, described, gives, health, metrics, takes
-from lmalgebra.serving.prepare import prepare
+from lmalgebra.serving.pages import Playground
+from lmalgebra.serving.prepare import prepare, prepare_measure
 from lmalgebra.serving.rewrite import rewritten
 from lmalgebra.serving.schema import (
     ChatRequest,
     CompletionRequest,
     Drawing,
+    FormulaRequest,
+    MeasureRequest,
     RewriteRequest,
     Sampling,
     ScoreRequest,
@@ -36,7 +43,7 @@ from lmalgebra.serving.score import scored
 from lmalgebra.serving.server import Server
 from lmalgebra.serving.stream import EventStream, chunks
 from lmalgebra.serving.voices import ServedVoice
-from lmalgebra.serving.watch import CLIENT_LEFT, Call, Watch
+from lmalgebra.serving.watch import CLIENT_LEFT, OPEN, Call, Watch
 
 log = logging.getLogger("lmalgebra.serving")
 
@@ -59,8 +66,13 @@ def create_app(server: Server, failed: Callable[[], None] = lambda: None) -> Wat
             allow_headers=["Authorization", "Content-Type"],
         )
     _Routes(server).add_to(app)
+    open_paths = frozenset(OPEN)
+    if server.settings.playground:
+        playground = Playground()
+        playground.add_to(app)
+        open_paths |= playground.paths
     app.openapi = lambda: described(app)  # type: ignore[method-assign]
-    return Watch(app, server.keys, server.metrics, server.settings.is_local and not server.keys)
+    return Watch(app, server.keys, server.metrics, server.settings.is_local and not server.keys, open_paths)
 
 
 class _Routes:
@@ -77,12 +89,16 @@ class _Routes:
             ("/v1/completions", self.complete, CompletionRequest, "CompletionAnswer"),
             ("/v1/score", self.score, ScoreRequest, "ScoreAnswer"),
             ("/v1/rewrite", self.rewrite, RewriteRequest, "RewriteAnswer"),
+            ("/v1/measure", self.measure, MeasureRequest, "MeasureAnswer"),
+            ("/v1/formula", self.formula, FormulaRequest, "FormulaAnswer"),
         )
         for path, work, kind, answer in posts:
             app.post(path, openapi_extra=takes(kind, answer), response_model=None)(work)
         refusals = (401, 403, 404, 503)
         app.get("/v1/models", openapi_extra=gives("Models", 401, 403), response_model=None)(self.models)
         app.get("/v1/models/{name:path}", openapi_extra=gives("Model", *refusals), response_model=None)(self.model)
+        app.get("/v1/functions", openapi_extra=gives("Functions", 401, 403), response_model=None)(self.functions)
+        app.get("/v1/recipes", openapi_extra=gives("Recipes", 401, 403), response_model=None)(self.recipes)
         app.get("/health", openapi_extra=health(503), response_model=None)(self.health)
         app.get("/ready", openapi_extra=health(503), response_model=None)(self.ready)
         app.get("/metrics", openapi_extra=metrics(), response_class=Response, response_model=None)(self.metrics)
@@ -123,6 +139,32 @@ class _Routes:
             work = rewritten(self._server.engine, self._server.rewriters, asked, served, partial(self._note, call))
             return JSONResponse(await self._unless_left(request, work))
 
+    async def measure(self, request: Request) -> Response:
+        """What the operator's judges say of texts, and their perplexity."""
+        call = _call(request)
+        asked = parse(MeasureRequest, await read_json(request, self._settings))
+        served = self._named(call, asked.model)
+        if "measure" not in self._settings.allow:
+            raise not_allowed("Measures are the operator's choice here.", "model")
+        by = self._settings.perplexity_by
+        speaker = self._server.voice(by).composed if by else None
+        given = [asked.continuation] if isinstance(asked.continuation, str) else asked.continuation
+
+        async def work() -> dict[str, Any]:
+            prepared = await self._server.engine.read(lambda: prepare_measure(asked, served, speaker, self._settings))
+            return await measured(self._server.engine, self._server.judges, prepared, given)
+
+        async with self._server.engine.place():
+            return JSONResponse(await self._unless_left(request, work()))
+
+    async def formula(self, request: Request) -> Response:
+        """Whether a formula can be used, and what it is made of."""
+        call = _call(request)
+        asked = parse(FormulaRequest, await read_json(request, self._settings))
+        served = self._named(call, asked.model)
+        async with self._server.engine.place():
+            return JSONResponse(await self._server.engine.read(lambda: checked(asked, served, self._settings)))
+
     async def _speak(self, request: Request, kind: type[Sampling], answers: type[Answer]) -> Response:
         call = _call(request)
         asked = parse(kind, await read_json(request, self._settings))
@@ -137,7 +179,7 @@ class _Routes:
             if not asked.stream:
                 return JSONResponse(await self._unless_left(request, self._whole(answer, told)))
             first = await self._unless_left(request, _next(told))
-            events = chunks(answer, _chained(first, told), self._as_api_error)
+            events = chunks(answer, _chained(first, told), self._explanations, self._as_api_error)
             return EventStream(events, stack.pop_all().aclose)
 
     async def _begin(self, asked: Sampling, served: ServedVoice) -> Run:
@@ -147,8 +189,11 @@ class _Routes:
     async def _whole(self, answer: Answer, told: AsyncIterator[Told]) -> dict[str, Any]:
         async for _ in told:
             pass
-        explanations = await self._server.engine.explain(answer.run) if answer.asked.explain else {}
-        return answer.content(explanations)
+        return answer.content(await self._explanations(answer))
+
+    async def _explanations(self, answer: Answer) -> dict[int, Explanation]:
+        """What moved each token of an answer that is told, where that was asked for."""
+        return await self._server.engine.explain(answer.run) if answer.asked.explain else {}
 
     async def _told(self, call: Call, run: Run) -> AsyncIterator[Told]:
         """What a run says; notes when it begins."""
@@ -180,12 +225,22 @@ class _Routes:
     async def models(self, request: Request) -> Response:
         """The voices."""
         _call(request)
-        return JSONResponse({"object": "list", "data": [_model(served) for served in self._server.voices.all]})
+        return JSONResponse(describe.models(self._server.voices.all, self._server.judges.names, self._settings))
 
     async def model(self, request: Request, name: str) -> Response:
         """One voice."""
         call = _call(request, "/v1/models/{name}")
-        return JSONResponse(_model(self._named(call, name)))
+        return JSONResponse(describe.model(self._named(call, name), self._settings))
+
+    async def functions(self, request: Request) -> Response:
+        """The functions that formulas are written with."""
+        _call(request)
+        return JSONResponse(describe.functions())
+
+    async def recipes(self, request: Request) -> Response:
+        """Published methods as formulas."""
+        _call(request)
+        return JSONResponse(describe.recipes())
 
     async def health(self, request: Request) -> Response:
         """Whether the process works."""
@@ -233,17 +288,6 @@ def _tell_user(call: Call, asked: Drawing) -> None:
     for key in ("user", "safety_identifier"):
         if (value := getattr(asked, key)) is not None:
             call.told[key] = value
-
-
-def _model(served: ServedVoice) -> dict[str, Any]:
-    """A voice as OpenAI's API lists models; what is ours is under one key."""
-    return {
-        "id": served.name,
-        "object": "model",
-        "created": served.created,
-        "owned_by": "lmalgebra",
-        "lmalgebra": {"formula": str(served.described.formula), "terms": list(served.terms)},
-    }
 
 
 async def _next(told: AsyncIterator[Told]) -> Told:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +75,7 @@ class Run:
     async def told(self) -> AsyncIterator[Told]:
         """What is said, to be read once. Raises what a prompt is refused for, and ApiError when it takes too long."""
         while len(self.samples) < self.wanted:
-            place, event = await self._next()
+            place, event = await self.in_time(self._coming.get())
             if isinstance(event, ApiError):
                 raise event
             if isinstance(event, Refusal):
@@ -87,10 +87,11 @@ class Run:
                 self.tokens[place, event.number] += len(event.tokens)
             yield Told(place, event)
 
-    async def _next(self) -> tuple[int, Event | ApiError]:
+    async def in_time(self, work: Awaitable[Result]) -> Result:
+        """What `work` gives. Raises ApiError when the request takes too long."""
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await self._coming.get()
+                return await work
         except TimeoutError:
             raise too_slow(self._seconds) from None
 
@@ -177,11 +178,11 @@ class Engine:
         return run
 
     async def explain(self, run: Run) -> dict[int, Explanation]:
-        """What moved the tokens of each finished text, by its place among the choices."""
+        """What moved the tokens of each finished text, by its place among the choices. Raises ApiError as `in_time`."""
         loaded, most = run.prepared.speaker.loaded, run.prepared.settings.max_new_tokens
         explain = partial(explain_in_parts, loaded, **part_sizes(loaded))
         return {
-            place: await self.perform_in_parts(partial(explain, sample.prompt, sample.tokens, most))
+            place: await run.in_time(self.perform_in_parts(partial(explain, sample.prompt, sample.tokens, most)))
             for place, sample in run.in_order
         }
 

@@ -9,7 +9,17 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from lmalgebra.serving.answer_schemas import ANSWERS
-from lmalgebra.serving.schema import ChatRequest, CompletionRequest, RewriteRequest, Sampling, ScoreRequest
+from lmalgebra.serving.schema import (
+    ChatRequest,
+    CompletionRequest,
+    FormulaRequest,
+    MeasureRequest,
+    RewriteRequest,
+    Sampling,
+    ScoreRequest,
+)
+
+REQUESTS = (ChatRequest, CompletionRequest, ScoreRequest, RewriteRequest, MeasureRequest, FormulaRequest)
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -82,7 +92,7 @@ def described(app: FastAPI) -> dict[str, Any]:
         schemas = found.setdefault("components", {}).setdefault("schemas", {})
         schemas.clear()
         schemas |= ANSWERS
-        for kind in (ChatRequest, CompletionRequest, ScoreRequest, RewriteRequest):
+        for kind in REQUESTS:
             own = kind.model_json_schema(ref_template=_REFERENCE)
             schemas |= own.pop("$defs", {})
             schemas[kind.__name__] = own

@@ -18,11 +18,12 @@ from lmalgebra.serving.schema import (
     ChatMessage,
     ChatRequest,
     CompletionRequest,
+    Continued,
     Drawing,
+    MeasureRequest,
     RewriteRequest,
     Sampling,
     ScoreRequest,
-    Spoken,
 )
 from lmalgebra.serving.settings import ServerSettings
 from lmalgebra.serving.voices import ServedVoice
@@ -71,13 +72,27 @@ def prepare_speaker(asked: Drawing | ScoreRequest, served: ServedVoice, settings
     return Prepared(served, speaker, (), generation)
 
 
-def _prompts(asked: Spoken, settings: ServerSettings) -> tuple[Prompt, ...]:
+def prepare_measure(
+    asked: MeasureRequest, served: ServedVoice, speaker: ComposedVoice | None, settings: ServerSettings
+) -> Prepared:
+    """Read a request for measures: perplexity is told by `speaker`, or else by the first term of `served`.
+
+    Raises ApiError and LmalgebraError.
+    """
+    prompts = _prompts(asked, settings)
+    if speaker is None:
+        speaker = served.speaking(served.composed.plan.speakers[0])
+    speaker.loaded  # noqa: B018 - here, not on the event loop
+    return Prepared(served, speaker, prompts, served.described.settings)
+
+
+def _prompts(asked: Sampling | Continued, settings: ServerSettings) -> tuple[Prompt, ...]:
     if isinstance(asked, ChatRequest):
         found: tuple[Prompt, ...] = (messages_of(asked.messages),)
     elif isinstance(asked, CompletionRequest):
         found = (asked.prompt,) if isinstance(asked.prompt, str) else tuple(asked.prompt)
     else:
-        assert isinstance(asked, ScoreRequest)
+        assert isinstance(asked, Continued)
         if (asked.prompt is None) == (asked.messages is None):
             raise invalid("Give either prompt or messages.", "prompt")
         found = (messages_of(asked.messages) if asked.messages is not None else asked.prompt or "",)
@@ -178,8 +193,6 @@ def _require_tellable(asked: Sampling, settings: ServerSettings) -> None:
     """Raise ApiError for what the answer cannot tell, or not in the shape that is asked for."""
     if asked.explain and "explain" not in settings.allow:
         raise not_allowed("Explanations are the operator's choice here.", "explain")
-    if asked.explain and asked.stream:
-        raise invalid("An explanation comes with the whole text; leave out stream or explain.", "explain")
     if asked.stream_options is not None and not asked.stream:
         raise invalid("stream_options is for streams only.", "stream_options")
     if isinstance(asked, CompletionRequest) and asked.best_of not in (None, asked.n or 1):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lmalgebra.errors import EvaluationError, ServingError
 from lmalgebra.judges import judge_of
@@ -14,7 +13,7 @@ from lmalgebra.judges.template import Template
 from lmalgebra.prompt_sets import text_of
 from lmalgebra.rewriting.rewrite import TEMPLATE, RewriteSettings, Rewriting, Rewritten
 from lmalgebra.rewriting.writers import Answer
-from lmalgebra.serving.apart import apart
+from lmalgebra.serving.apart import Judging
 from lmalgebra.serving.engine import Engine, Run
 from lmalgebra.serving.errors import invalid, not_allowed
 from lmalgebra.serving.prepare import Prepared, messages_of, prepare_speaker, require_short
@@ -24,8 +23,6 @@ from lmalgebra.serving.voices import ServedVoice
 
 if TYPE_CHECKING:
     from lmalgebra.models.text_encoder import TextEncoder
-
-Result = TypeVar("Result")
 
 Answered = dict[str, Any]
 """A text to be rewritten, and what it answers if that is known."""
@@ -38,7 +35,7 @@ class Rewriters:
     yet.
     """
 
-    def __init__(self, settings: ServerSettings, known: Sequence[str]) -> None:
+    def __init__(self, settings: ServerSettings, known: Sequence[str], judging: Judging) -> None:
         self._settings = settings
         self._templates = {voice: template or TEMPLATE for voice, template in settings.rewriters.items()}
         for voice, template in self._templates.items():
@@ -46,7 +43,7 @@ class Rewriters:
                 raise ServingError(f"rewriters names '{voice}', which is no voice.", f"There are {', '.join(known)}.")
             _require_fields(voice, template)
         self._judge = judge_of(settings.rewrite_judge) if settings.rewrite_judge else None
-        self._judging = asyncio.Lock()
+        self.judging = judging
 
     def load(self) -> None:
         """Make sure that the judge and the encoder are there. Raises LmalgebraError."""
@@ -78,14 +75,6 @@ class Rewriters:
         has_encoder = bool(self._settings.rewrite_embedder)
         return Rewriting(chosen, self._judge, (lambda: self._encoder) if has_encoder else None)
 
-    async def judged(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns, which judges or compares; one at a time, since neither is for several threads.
-
-        Who is cancelled meanwhile keeps the place until it is done.
-        """
-        async with self._judging:
-            return await apart(work)
-
 
 def _require_fields(voice: str, template: str) -> None:
     try:
@@ -116,7 +105,7 @@ async def rewritten(
         lambda: (rewriters.rewriting(asked, served), prepare_speaker(asked, served, engine.settings))
     )
     answers = _answers(asked, engine.settings)
-    due = await rewriters.judged(lambda: rewriting.due(answers))
+    due = await rewriters.judging(lambda: rewriting.due(answers))
     prompts = {place: each.messages for place, each in enumerate(due) if each.messages is not None}
     said: list[list[Answer]] = [[] for _ in due]
     usage = [0, 0]
@@ -131,7 +120,7 @@ async def rewritten(
         for (index, _), sample in sorted(run.samples.items()):
             said[run.prepared.places[index]].append(Answer(sample.text, sample.seed))
         usage = [sum(run.prompt_tokens), run.tokens.total()]
-    found = await rewriters.judged(lambda: rewriting.chosen(due, said))
+    found = await rewriters.judging(lambda: rewriting.chosen(due, said))
     return _content(prepared, found, usage)
 
 

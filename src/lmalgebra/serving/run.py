@@ -42,7 +42,7 @@ def serve(settings: ServerSettings, open_voice: OpenVoice, said: Callable[[str],
     server = Server(settings, open_voice)
     try:
         with _listen(settings) as listening, logging_to(with_texts=settings.log_prompts), _quiet_signals():
-            said(f"Serving {', '.join(settings.voices)} at {_address(listening)} (API: {_address(listening)}/v1).")
+            said(f"Serving {', '.join(settings.voices)} at {_address(listening)} ({_places(listening, settings)}).")
             _Process(server, settings).run(sockets=[listening])
     finally:
         server.engine.close(finish=False)
@@ -161,6 +161,12 @@ def _listen(settings: ServerSettings) -> socket.socket:
             "Choose another --port or --host.",
         ) from None
     return listening
+
+
+def _places(listening: socket.socket, settings: ServerSettings) -> str:
+    """What is where."""
+    places = {"API": "/v1"} | ({"playground": "/"} if settings.playground else {})
+    return ", ".join(f"{what}: {_address(listening)}{path}" for what, path in places.items())
 
 
 def _address(listening: socket.socket) -> str:

@@ -143,12 +143,26 @@ class CompletionRequest(Sampling):
     best_of: int | None = Field(None, ge=1, description="Only what n is.")
 
 
-class ScoreRequest(Spoken):
-    """POST /v1/score: how likely texts are under the formula."""
+class Continued(_Strict):
+    """A prompt or a conversation, and texts that go on after it."""
 
     prompt: _Text | None = None
     messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MOST_MESSAGES)
     continuation: _Text | Annotated[list[_Text], Field(min_length=1)]
+
+
+class ScoreRequest(Spoken, Continued):
+    """POST /v1/score: how likely texts are under the formula."""
+
+
+class MeasureRequest(Continued):
+    """POST /v1/measure: what judges say of texts, and their perplexity."""
+
+    model: _Text = Field(description="The name of a voice.")
+
+
+class FormulaRequest(Spoken):
+    """POST /v1/formula: whether a formula can be used, and what it is made of; nothing is computed."""
 
 
 class AnsweredPrompt(_Strict):

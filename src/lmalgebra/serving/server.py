@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from lmalgebra.serving.apart import apart
+from lmalgebra.errors import ServingError
+from lmalgebra.serving.apart import Judging, apart
 from lmalgebra.serving.engine import Engine
 from lmalgebra.serving.errors import ApiError, unavailable
 from lmalgebra.serving.keys import Keys, load_keys
+from lmalgebra.serving.measure import Judges
 from lmalgebra.serving.metrics import Metrics
 from lmalgebra.serving.rewrite import Rewriters
 from lmalgebra.serving.settings import ServerSettings
@@ -28,9 +30,16 @@ class Server:
         self.settings = settings
         self.keys: Keys = load_keys(settings)
         self.voices = Voices(settings, open_voice)
-        known = self.voices.described()
+        described = self.voices.described()
+        if settings.perplexity_by and settings.perplexity_by not in described:
+            raise ServingError(
+                f"perplexity_by = '{settings.perplexity_by}' is no voice of this server.",
+                f"It has {', '.join(described)}.",
+            )
+        judging = Judging()
+        self.judges = Judges(settings.judges, judging)
+        self.rewriters = Rewriters(settings, tuple(described), judging)
         self.engine = Engine(settings)
-        self.rewriters = Rewriters(settings, tuple(known))
         self.metrics = Metrics(self.voices, self.engine)
         self.failure: Exception | None = None
         self.is_ready = False
@@ -44,6 +53,7 @@ class Server:
         try:
             await apart(lambda: self.voices.load(self.engine.warm_up))
             await apart(self.rewriters.load)
+            await apart(self.judges.load)
         except Exception as error:  # whatever it is, the server has nothing to serve
             self.failure = error
             failed()

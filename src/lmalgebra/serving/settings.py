@@ -10,8 +10,9 @@ from ipaddress import ip_address
 from lmalgebra.errors import ServingError
 from lmalgebra.settings_file import check_kinds, check_ranges
 
-ALLOWABLE = ("formula", "prompts", "explain", "score")
-"""What requests may be allowed: formulas and weights of their own, prompts of their own, and two more answers."""
+ALLOWABLE = ("formula", "prompts", "describe", "explain", "score", "measure")
+"""What requests may be allowed: formulas and weights of their own, prompts of their own, to read the prompts of the
+voices' terms, and three more answers."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """How the name of a voice is written."""
@@ -53,6 +54,10 @@ class ServerSettings:
       asks for other words. None may by default.
     - `rewrite_judge`, `rewrite_embedder`: what scores texts and rewrites, and the encoder that compares what they mean;
       "" is none.
+    - `playground`: serve the page for trying voices, at /.
+    - `judges`: by which `/v1/measure` judges texts, written as for evaluations (`profanity`); none by default.
+    - `perplexity_by`: the voice of this server by which `/v1/measure` tells perplexity; "" is the first term of the
+      voice that spoke.
     - `speculate`: as on the command line; for the voices' own formulas.
     - `max_running` samples speak at once, `max_waiting` requests wait, `max_connections` are open.
     - `max_tokens` for each of `max_samples` of each of `max_prompts`, of `max_prompt_characters` together; so many
@@ -78,6 +83,9 @@ class ServerSettings:
     rewriters: Mapping[str, str] = field(default_factory=dict)
     rewrite_judge: str = ""
     rewrite_embedder: str = ""
+    playground: bool = True
+    judges: tuple[str, ...] = ()
+    perplexity_by: str = ""
     speculate: str = "off"
     max_running: int = 32
     max_waiting: int = 64

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lmalgebra.decoding import Piece, Sample
+from lmalgebra.decoding.explanation import Explanation
 from lmalgebra.serving.answers import Answer
 from lmalgebra.serving.engine import Told
 from lmalgebra.serving.errors import ApiError
 from lmalgebra.serving.tokens import TokenTeller
+
+Explain = Callable[[Answer], Awaitable[Mapping[int, Explanation]]]
+"""What moved each token of an answer's texts, by their places among the choices; nothing where it was not asked for."""
 
 DONE = "data: [DONE]\n\n"
 
@@ -34,14 +38,18 @@ class EventStream(StreamingResponse):
 
 
 async def chunks(
-    answer: Answer, told: AsyncIterator[Told], as_error: Callable[[Exception], ApiError]
+    answer: Answer, told: AsyncIterator[Told], explain: Explain, as_error: Callable[[Exception], ApiError]
 ) -> AsyncIterator[str]:
-    """The events of an answer. An error after the first of them is an event, too, and the last."""
+    """The events of an answer, and after the texts what `explain` says of them. An error after the first of them is an
+    event, too, and the last.
+    """
     writer = _Writer(answer)
     try:
         async for each in told:
             for choice in writer.choices(each):
                 yield writer.event([choice])
+        if explanations := await explain(answer):
+            yield writer.event([writer.explained(place, each) for place, each in explanations.items()])
     except Exception as error:
         yield _event(as_error(error).body)
         return
@@ -73,6 +81,10 @@ class _Writer:
             rest = teller.finish(event)
             new = self.answer.piece(place, "", rest, event.text.encode(), event.finish_reason)
         return [new] if opening is None else [opening, new]
+
+    def explained(self, place: int, explanation: Explanation) -> dict[str, Any]:
+        """The choice that explains a text that is told; it says nothing more of it."""
+        return self.answer.piece(place, "", (), b"", None) | {"explanation": explanation.to_json()}
 
     def event(self, choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> str:
         """A chunk of these choices."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -47,10 +48,15 @@ class Call:
 
 
 class Watch:
-    """Wraps the application. `only_local` refuses other names for this machine, which a web page could have made up."""
+    """Wraps the application. `only_local` refuses other names for this machine, which a web page could have made up.
+    `open_paths` need no key, and are not logged.
+    """
 
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics, only_local: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Keys, metrics: Metrics, only_local: bool, open_paths: Collection[str] = OPEN
+    ) -> None:
         self._app, self._keys, self._metrics, self._only_local = app, keys, metrics, only_local
+        self._open = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,7 +78,7 @@ class Watch:
         headers = Headers(scope=scope)
         if self._only_local and _host(headers.get("host", "")) not in LOCAL_HOSTS:
             raise ApiError(403, "This server answers only to this machine's own names.", "wrong_host")
-        if not self._keys or scope["path"] in OPEN:
+        if not self._keys or scope["path"] in self._open:
             return
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             return  # a browser asks what it may do, which it cannot do with a key
@@ -90,7 +96,7 @@ class Watch:
     def _close(self, scope: Scope, call: Call) -> None:
         status = CLIENT_LEFT if call.left else call.status
         self._metrics.answered(call.route, call.voice, status, call.seconds, call.left)
-        if call.route in OPEN:
+        if call.route in self._open:
             return
         log.info(
             "request",

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -97,8 +96,7 @@ def test_an_svg_stands_in_a_page_in_its_colours(outcomes):
 
 
 def test_a_pages_style_has_the_colours_of_plots():
-    style = (Path(pages.__file__).parent / "page.css").read_text()
-    light = style.split("@media")[0]
+    light = pages.shared("page.css").split("@media")[0]
     for colour, name in plots._NAMES.items():
         assert f"{name}: {colour};" in light
 
