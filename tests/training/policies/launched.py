@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from lmalgebra.cli import app
 from lmalgebra.errors import LmalgebraError, TrainingError
 from lmalgebra.prompt_sets import Item
 from lmalgebra.training.policies import learning, state
@@ -134,6 +135,15 @@ def stopped(folder: Path) -> None:
     runs.train(settings(folder, "stopped"), until=2 if IS_LAST else -1)
 
 
+def command(folder: Path) -> str:
+    """The command line, of a training whose output is there."""
+    try:
+        app(["train", "adapter", str(folder / "settings.toml"), "--output", str(folder / "quark")])
+    except SystemExit as exit:
+        return f"exit code {exit.code}"
+    return ""
+
+
 def sentence_of(training: Callable[[], Any]) -> str:
     """What it ended by."""
     try:
@@ -156,7 +166,8 @@ def same_everywhere(folder: Path) -> None:
 def main(folder: Path) -> None:
     """All of them."""
     same_everywhere(folder)
-    said = {each.__name__: sentence_of(lambda each=each: each(folder)) for each in (failing, full, diverging, stopped)}
+    ends = (failing, full, diverging, stopped, command)
+    said = {each.__name__: sentence_of(lambda each=each: each(folder)) for each in ends}
     (folder / f"said-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(said))
 
 
