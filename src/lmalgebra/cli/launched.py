@@ -19,20 +19,13 @@ def first_speaks() -> Iterator[bool]:
     of them meet; their exit codes are the same. In the end the processes know each other no more."""
     if os.environ.get("RANK", "0") == "0":
         yield True
-        _part()
-        return
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        try:
-            yield False
-        except LmalgebraError as error:
-            time.sleep(LINGER)
-            raise typer.Exit(error.exit_code) from None
-        _part()
+    else:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            try:
+                yield False
+            except LmalgebraError as error:
+                time.sleep(LINGER)
+                raise typer.Exit(error.exit_code) from None
+    from lmalgebra.training.processes import part
 
-
-def _part() -> None:
-    """End what joins the processes, as PyTorch wishes; they cannot be joined again."""
-    from torch import distributed
-
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    part()

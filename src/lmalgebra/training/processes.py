@@ -6,6 +6,7 @@ the same decisions and reaches the same parameters; only the first one writes.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,9 @@ class Processes:
         if count > 1:
             _require_places(count, device, torch.device(place))
         AcceleratorState._reset_state(reset_partial_state=True)  # as Transformers' Trainer does: each run is its own
-        return cls.of(PartialState(cpu=place == "cpu", timeout=PATIENCE))
+        state = PartialState(cpu=place == "cpu", timeout=PATIENCE)
+        atexit.register(part)  # or else threads that still run may abort Python at its end
+        return cls.of(state)
 
     @classmethod
     def of(cls, state: Accelerator | PartialState) -> Processes:
@@ -135,6 +138,14 @@ class Processes:
 
 ALONE = Processes()
 """A training in one process."""
+
+
+def part() -> None:
+    """End what joins the processes, if anything does; they cannot be joined again."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def flat(parts: Sequence[Sequence[T]]) -> list[T]:
