@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmalgebra.cli.console import say
+from lmalgebra.cli.launched import first_speaks
 from lmalgebra.cli.options import given
 from lmalgebra.cli.settings_options import RUNNING, Setting, take_options
 from lmalgebra.cli.stopping import stop_when_asked
@@ -86,13 +87,17 @@ def adapter(config: str | None = None, resume: bool = False, **options: Any) -> 
     from lmalgebra.training.policies.settings import load_settings
     from lmalgebra.training.policies.train import train_adapter
 
-    settings, models = load_settings(config, given(**options)), model_registry()
-    asked = _asked(settings)
-    with steps_told(_numbers, _reward) as advance, stop_when_asked() as stop:
-        trained = train_adapter(settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop)
-    _tell(trained)
-    if asked is not None:
-        _evaluate(settings, asked, trained, models)
+    with first_speaks() as is_first:
+        settings, models = load_settings(config, given(**options)), model_registry()
+        asked = _asked(settings)
+        with steps_told(_numbers, _reward) as advance, stop_when_asked() as stop:
+            trained = train_adapter(
+                settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
+            )
+    if is_first:
+        _tell(trained)
+        if asked is not None:
+            _evaluate(settings, asked, trained, models)
 
 
 take_options(

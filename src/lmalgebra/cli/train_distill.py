@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmalgebra.cli import train_adapter
 from lmalgebra.cli.console import say
+from lmalgebra.cli.launched import first_speaks
 from lmalgebra.cli.options import given
 from lmalgebra.cli.settings_options import Setting, take_options
 from lmalgebra.cli.stopping import stop_when_asked
@@ -68,12 +69,14 @@ def distill(config: str | None = None, resume: bool = False, **options: Any) -> 
     from lmalgebra.training.policies.distillation.settings import load_settings
     from lmalgebra.training.policies.distillation.train import train_student
 
-    settings, models = load_settings(config, given(**options)), model_registry()
-    with steps_told(_numbers) as advance, stop_when_asked() as stop:
-        distilled = train_student(
-            settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
-        )
-    _tell(distilled)
+    with first_speaks() as is_first:
+        settings, models = load_settings(config, given(**options)), model_registry()
+        with steps_told(_numbers) as advance, stop_when_asked() as stop:
+            distilled = train_student(
+                settings, models, models.scorer, resume=resume, report=say, advance=advance, stop=stop
+            )
+    if is_first:
+        _tell(distilled)
 
 
 take_options(distill, SETTINGS)

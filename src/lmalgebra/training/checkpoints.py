@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmalgebra.errors import LmalgebraError, TrainingError
+from lmalgebra.training.processes import ALONE, Processes
 
 SETTINGS = "settings.json"
 STATE = "trainer_state.json"
@@ -43,14 +44,19 @@ class Workplace:
     that a mended command can begin anew.
 
     `settings` decide the trajectory; going on with others is refused. Raises TrainingError when `output` is there, when
-    something is unfinished and `resume` is not asked for, or when it is and nothing is.
+    something is unfinished and `resume` is not asked for, or when it is and nothing is. Of several `processes` the
+    first does it all, and what it meets is raised in the others too.
     """
 
-    def __init__(self, output: str, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, output: str, settings: Mapping[str, Any], resume: bool, processes: Processes = ALONE) -> None:
         self.output = Path(output).expanduser().absolute()
         self.unfinished = self.output.with_name(f"{self.output.name}-unfinished")
         self.tracked = self.output.with_name(f"{self.output.name}-tracked")
         self._is_tracked_before = self.tracked.exists()
+        self._processes = processes
+        processes.first(lambda: self._claim(output, settings, resume))
+
+    def _claim(self, output: str, settings: Mapping[str, Any], resume: bool) -> None:
         if self.output.exists():
             raise TrainingError(
                 f"The output '{output}' is already there, and is left as it is.", "Name another folder."
@@ -81,6 +87,9 @@ class Workplace:
 
     def last_checkpoint(self) -> Path | None:
         """The furthest checkpoint that is whole."""
+        return self._processes.first(self._last_whole)
+
+    def _last_whole(self) -> Path | None:
         for each in self._checkpoints():
             try:
                 json.loads((each / STATE).read_text(encoding="utf-8"))
@@ -91,6 +100,9 @@ class Workplace:
 
     def keep(self, step: int, build: Callable[[Path], None]) -> None:
         """Let `build` fill a checkpoint, `STATE` included, which appears whole; older ones but `KEPT` go."""
+        self._processes.first(lambda: self._keep(step, build))
+
+    def _keep(self, step: int, build: Callable[[Path], None]) -> None:
         draft, place = self.unfinished / "checkpoint", self.unfinished / f"checkpoint-{step}"
         with self.disk_errors():
             shutil.rmtree(draft, ignore_errors=True)
@@ -108,7 +120,7 @@ class Workplace:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.output.exists() or self._checkpoints():
+        if not self._processes.is_first or self.output.exists() or self._checkpoints():
             return
         shutil.rmtree(self.unfinished, ignore_errors=True)
         if not self._is_tracked_before:
@@ -121,6 +133,9 @@ class Workplace:
 
     def finish(self, build: Callable[[Path], None]) -> None:
         """Let `build` fill the result, put it in its place, and clear up."""
+        self._processes.first(lambda: self._finish(build))
+
+    def _finish(self, build: Callable[[Path], None]) -> None:
         draft = self.unfinished / "result"
         with self.disk_errors():
             shutil.rmtree(draft, ignore_errors=True)

@@ -74,7 +74,8 @@ def learned(tmp_path, **changes):
     rollouts, known = Rollouts(policy, GenerationSettings(max_new_tokens=3)), reward_of("known", {"known": Known()})
     for step in range(settings.steps):
         drawn = {"samples": settings.samples, "seed": 1000 * step, "control": settings.best_control}
-        explored = explored_of(rollouts.sample([PROMPT], **drawn), known, [Item(PROMPT)], settings.samples)
+        said = rollouts.sample([PROMPT], **drawn)
+        explored = explored_of(lambda share, said=said: said, known, [Item(PROMPT)], settings.samples)
         learner.learn(explored, survey(policy, explored.rollouts, settings.best_control, settings.samples), step)
     return laws(policy, settings.best_control)
 

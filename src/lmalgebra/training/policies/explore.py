@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from lmalgebra.training.policies.per_token import PerToken, per_token
 from lmalgebra.training.policies.pool import Experience
 from lmalgebra.training.policies.rewards import Combined, Rewarded, Said
+from lmalgebra.training.policies.rewards.combined import Scored
+from lmalgebra.training.processes import ALONE, Processes, flat
 
 if TYPE_CHECKING:
     from lmalgebra.prompt_sets import Item
@@ -62,12 +65,25 @@ class Explored:
         )
 
 
-def explored_of(rollouts: Sequence[Rollout], reward: Combined, items: Sequence[Item], samples: int) -> Explored:
-    """Completions, `samples` of each prompt in turn, with their rewards. Raises LmalgebraError."""
-    groups = [place for place in range(len(items)) for _ in range(samples)]
-    pairs = zip(rollouts, groups, strict=True)
-    rewarded = reward([Said(each.prompt, each.text, items[group].fields) for each, group in pairs])
-    known = rewarded.known
+def explored_of(
+    say: Callable[[slice], list[Rollout]],
+    reward: Combined,
+    items: Sequence[Item],
+    samples: int,
+    processes: Processes = ALONE,
+) -> Explored:
+    """Completions, `samples` of each prompt in turn, with their rewards. `say` gives those of a slice of the prompts;
+    of several `processes` each does its share. Raises LmalgebraError."""
+
+    def work() -> tuple[list[Rollout], dict[str, Scored]]:
+        share = processes.share(len(items))
+        said, fields = say(share), [item.fields for item in items[share] for _ in range(samples)]
+        pairs = zip(said, fields, strict=True)
+        return said, reward.scores([Said(each.prompt, each.text, known) for each, known in pairs])
+
+    shares = processes.gathered(work)
+    rollouts, rewarded = flat([said for said, _ in shares]), reward.rewarded([scores for _, scores in shares])
+    groups, known = [place for place in range(len(items)) for _ in range(samples)], rewarded.known
     return Explored(
         [rollouts[place] for place in known],
         [rewarded.total[place] for place in known],
@@ -77,11 +93,24 @@ def explored_of(rollouts: Sequence[Rollout], reward: Combined, items: Sequence[I
 
 
 @torch.no_grad()
-def survey(policy: FormulaPolicy, rollouts: Sequence[Rollout], control: str, batch_size: int) -> PerToken:
-    """What the policy says of each token of its completions, one after another, without gradient."""
-    found = []
-    for first in range(0, len(rollouts), batch_size):
-        batch = rollouts[first : first + batch_size]
-        judged = policy.judge([each.prompt for each in batch], [each.tokens for each in batch], [control] * len(batch))
-        found.append(per_token(judged))
-    return PerToken(*(torch.cat([getattr(each, name) for each in found]) for name in ("logprob", "kl", "entropy")))
+def survey(
+    policy: FormulaPolicy,
+    rollouts: Sequence[Rollout],
+    control: str,
+    batch_size: int,
+    processes: Processes = ALONE,
+) -> PerToken:
+    """What the policy says of each token of its completions, one after another, without gradient. Of several
+    `processes` each judges its share."""
+    mine = processes.mine(rollouts)
+
+    def work() -> Tensor:
+        found = []
+        for first in range(0, len(mine), batch_size):
+            batch = mine[first : first + batch_size]
+            prompts, tokens = [each.prompt for each in batch], [each.tokens for each in batch]
+            each = per_token(policy.judge(prompts, tokens, [control] * len(batch)))
+            found.append(torch.stack([each.logprob, each.kl, each.entropy]))
+        return torch.cat(found, 1) if found else torch.empty(3, 0, device=policy.device)
+
+    return PerToken(*processes.joined(work))

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from lmalgebra.errors import LmalgebraError
+from lmalgebra.errors import LmalgebraError, TrainingError
 from lmalgebra.training.policies.coefficient import Coefficient
-from lmalgebra.training.policies.per_token import Loss, PerToken
+from lmalgebra.training.policies.per_token import Loss, LossNumbers, PerToken
 from lmalgebra.training.policies.policy_gradient import GRADIENTS, Sampled, advantages, gradient_loss
-from lmalgebra.training.policies.pool import Pool
+from lmalgebra.training.policies.pool import Experience, Pool
 from lmalgebra.training.policies.quark import quark_loss
 from lmalgebra.training.policies.seeds import seed_of, turn
 from lmalgebra.training.policies.settings import QUARK, AdapterSettings
+from lmalgebra.training.processes import Processes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from lmalgebra.training.policies.explore import Explored
     from lmalgebra.training.policies.learning_settings import LearningSettings
-    from lmalgebra.training.policies.policy import FormulaPolicy
+    from lmalgebra.training.policies.policy import FormulaPolicy, Judged
     from lmalgebra.training.policies.rollouts import Rollout
 
 
@@ -65,14 +66,23 @@ class Updates:
         left = max(0, self.planned - self.done) / max(1, self.planned - rising)
         return self._settings.learning_rate * min((self.done + 1) / rising, left, 1.0)
 
-    def make(self, loss: Loss, accelerator: Accelerator) -> dict[str, float]:
-        """One update; the loss and its parts. Raises DivergedError, changing nothing, where the loss or gradient is no
-        number."""
-        total = loss.total.item()
-        if not math.isfinite(total):
-            raise DivergedError(f"The loss of update {self.done + 1:,} is {total}.")
+    def make(self, judge: Callable[[], Loss | None], accelerator: Accelerator) -> dict[str, float]:
+        """One update by the loss that `judge` finds, and that loss with its parts. Of several processes each judges a
+        share of the batch, None if there is nothing in it; the gradient is that of the whole. Raises DivergedError,
+        changing nothing, where the loss or gradient is no number, and what any `judge` raises."""
+        processes = Processes.of(accelerator)
+        own, told = processes.shared(judge, lambda loss: None if loss is None else loss.numbers)
+        shares = [each for each in told if each is not None]
+        if not shares:
+            raise TrainingError("The completions have no tokens.", "Give some that have.")
+        loss = LossNumbers.joined(shares)
+        if not math.isfinite(loss.total):
+            raise DivergedError(f"The loss of update {self.done + 1:,} is {loss.total}.")
         self.optimizer.zero_grad()
-        accelerator.backward(loss.total)
+        if own is not None:
+            accelerator.backward(own.total * (own.count / loss.count))
+        if processes.count > 1:
+            self._add_gradients(accelerator)
         length = accelerator.clip_grad_norm_(self.parameters, self._settings.max_grad_norm)
         if not math.isfinite(length):
             raise DivergedError(f"The gradient of update {self.done + 1:,} is no number.")
@@ -80,7 +90,13 @@ class Updates:
             group["lr"] = self.rate
         self.optimizer.step()
         self.done += 1
-        return {"loss": total, "gradient": float(length)} | loss.parts
+        return {"loss": loss.total, "gradient": float(length)} | loss.parts
+
+    def _add_gradients(self, accelerator: Accelerator) -> None:
+        """Let each gradient be the sum over all processes."""
+        for each in self.parameters:
+            own = torch.zeros_like(each) if each.grad is None else each.grad
+            each.grad = accelerator.reduce(own, "sum")
 
 
 @dataclass
@@ -91,6 +107,28 @@ class Learning:
     policy: FormulaPolicy
     accelerator: Accelerator
     updates: Updates
+
+    @property
+    def processes(self) -> Processes:
+        """Those that share the work."""
+        return Processes.of(self.accelerator)
+
+    def update(
+        self,
+        texts: Sequence[Rollout | Experience],
+        loss_of: Callable[[Judged], Loss],
+        controls: Sequence[str] | None = None,
+    ) -> dict[str, float]:
+        """One update by the loss of a batch, of which `texts` are this process's share, each under its control. Raises
+        as `Updates.make` does."""
+
+        def judge() -> Loss | None:
+            if self.processes.count > 1 and not any(each.tokens for each in texts):
+                return None
+            prompts, completions = [each.prompt for each in texts], [each.tokens for each in texts]
+            return loss_of(self.policy.judge(prompts, completions, controls))
+
+        return self.updates.make(judge, self.accelerator)
 
 
 @dataclass
@@ -118,12 +156,15 @@ class QuarkLearner:
         work, settings = self._work, self._work.settings
         self.pool.add(explored.experiences)
         beta, gamma = work.coefficients.beta.value, work.coefficients.gamma.value
+
+        def loss_of(judged: Judged) -> Loss:
+            return quark_loss(judged, beta, gamma)
+
         told = []
         seed = seed_of(settings.seed, "batches", step)
         for batch in self.pool.batches(settings.batch_size, updates_of(settings, len(self.pool)), seed):
-            controls = [control for _, control in batch]
-            judged = work.policy.judge([each.prompt for each, _ in batch], [each.tokens for each, _ in batch], controls)
-            told.append(work.updates.make(quark_loss(judged, beta, gamma), work.accelerator))
+            mine = work.processes.mine(batch)
+            told.append(work.update([each for each, _ in mine], loss_of, [control for _, control in mine]))
         return means(told)
 
 
@@ -141,20 +182,24 @@ class GradientLearner:
         rewards = torch.tensor(explored.rewards, dtype=known.kl.dtype, device=known.kl.device)
         groups, beta = torch.tensor(explored.groups, device=known.kl.device), work.coefficients.beta.value
         gain = advantages(self._kind, rewards, known.kl, lengths, groups, beta)
-        each_gain, each_logprob = gain.split(lengths), known.logprob.split(lengths)
+        known_of = [Sampled(*each) for each in zip(known.logprob.split(lengths), gain.split(lengths), strict=True)]
         told = []
         for number in range(updates_of(settings, len(lengths))):
             chosen = turn(len(lengths), settings.batch_size, number, settings.seed, "batches", step)
-            before = Sampled(*(torch.cat([values[place] for place in chosen]) for values in (each_logprob, each_gain)))
-            told.append(self._update([explored.rollouts[place] for place in chosen], before))
+            mine = work.processes.mine(chosen)
+            told.append(self._update([explored.rollouts[place] for place in mine], [known_of[place] for place in mine]))
         return means(told)
 
-    def _update(self, rollouts: Sequence[Rollout], before: Sampled) -> dict[str, float]:
+    def _update(self, rollouts: Sequence[Rollout], each: Sequence[Sampled]) -> dict[str, float]:
+        """One update by this process's share of a batch, and what is known of each completion in it."""
         work = self._work
-        judged = work.policy.judge([each.prompt for each in rollouts], [each.tokens for each in rollouts])
         beta, gamma = work.coefficients.beta.value, work.coefficients.gamma.value
-        loss = gradient_loss(self._kind, judged, before, len(rollouts), beta, gamma, work.settings.clip)
-        return work.updates.make(loss, work.accelerator)
+
+        def loss_of(judged: Judged) -> Loss:
+            before = Sampled(torch.cat([of.logprob for of in each]), torch.cat([of.advantage for of in each]))
+            return gradient_loss(self._kind, judged, before, len(rollouts), beta, gamma, work.settings.clip)
+
+        return work.update(rollouts, loss_of)
 
 
 def planned_updates(settings: AdapterSettings, completions: int) -> int:

@@ -30,7 +30,7 @@ from lmalgebra.training.policies.validate import validate
 
 if TYPE_CHECKING:
     from lmalgebra.training.policies.per_token import PerToken
-    from lmalgebra.training.policies.rollouts import Rollouts
+    from lmalgebra.training.policies.rollouts import Rollout, Rollouts
 
 SAMPLES = 2
 """Completions of each step that are told and kept."""
@@ -59,7 +59,7 @@ class Training(Stepping):
         """
         checkpoint = self.place.last_checkpoint()
         if checkpoint is not None:
-            self.progress = restore(checkpoint, self.work, self.pool)
+            self.progress = self.processes.first_then_others(lambda: restore(checkpoint, self.work, self.pool))
         else:
             self._validate(0)
         ended, at = self._steps(), self.progress.step
@@ -77,7 +77,8 @@ class Training(Stepping):
         explored = self._explored(step)
         if not explored.rollouts:
             return self._without_rewards(step, explored)
-        known = survey(self.work.policy, explored.rollouts, self._control(step), settings.batch_size)
+        control = self._control(step)
+        known = survey(self.work.policy, explored.rollouts, control, settings.batch_size, self.processes)
         measured = self._measured(step, explored, known)
         limits = Limits(settings.max_kl, settings.max_drop)
         ended = limits.crossed([*self.progress.rewards, explored.mean], measured["kl"], self.progress.deviation)
@@ -110,11 +111,15 @@ class Training(Stepping):
         """A step's completions and rewards. What is done so far is kept should there be none."""
         settings = self.settings
         items = self.prompts.batch(step - 1, prompts_per_step(settings, self.prompts), settings.seed)
+        seed = seed_of(settings.seed, "rollouts", step)
+        drawn = {"samples": settings.samples, "seed": seed, "control": self._control(step)}
+        prompts = [each.prompt for each in items]
+
+        def say(share: slice) -> list[Rollout]:
+            return self.rollouts.sample(prompts, share=share, **drawn)
+
         try:
-            seed = seed_of(settings.seed, "rollouts", step)
-            drawn = {"samples": settings.samples, "seed": seed, "control": self._control(step)}
-            said = self.rollouts.sample([each.prompt for each in items], **drawn)
-            explored = explored_of(said, self.reward, items, settings.samples)
+            explored = explored_of(say, self.reward, items, settings.samples, self.processes)
         except (LmalgebraError, KeyboardInterrupt):
             if self.progress.step:
                 self._keep()
@@ -149,7 +154,7 @@ class Training(Stepping):
         save(folder, self.work, self.pool, self.progress)
 
     def _validate(self, at: int) -> None:
-        is_first = not self.progress.validation
-        found = validate(self.rollouts, self.reward, self.prompts.held_out.items, self.settings, with_base=is_first)
+        items, is_first = self.prompts.held_out.items, not self.progress.validation
+        found = validate(self.rollouts, self.reward, items, self.settings, self.processes, with_base=is_first)
         self.progress.validation.append({"step": at} | found)
-        self.work.accelerator.log({"validation/reward": found["policy"]["reward"]}, step=self.progress.step)
+        self._track({"validation/reward": found["policy"]["reward"]}, self.progress.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,10 +28,36 @@ class PerToken:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is made less, a number with gradient, and its parts as plain numbers by name, in nats."""
+    """What is made less, a number with gradient, the mean over `count` tokens or completions; and its parts as plain
+    numbers by name, means over `tokens`, in nats."""
 
     total: Tensor
     parts: dict[str, float]
+    count: int
+    tokens: int
+
+    @property
+    def numbers(self) -> LossNumbers:
+        """The same without gradient."""
+        return LossNumbers(self.total.item(), self.parts, self.count, self.tokens)
+
+
+@dataclass(frozen=True)
+class LossNumbers:
+    """A loss as plain numbers; see `Loss`."""
+
+    total: float
+    parts: dict[str, float]
+    count: int
+    tokens: int
+
+    @classmethod
+    def joined(cls, shares: Sequence[LossNumbers]) -> LossNumbers:
+        """Those of a batch, from those of its shares, of which there is one at least."""
+        count, tokens = sum(each.count for each in shares), sum(each.tokens for each in shares)
+        total = sum(each.total * (each.count / count) for each in shares)
+        parts = {name: sum(each.parts[name] * (each.tokens / tokens) for each in shares) for name in shares[0].parts}
+        return cls(total, parts, count, tokens)
 
 
 def per_token(judged: Judged) -> PerToken:

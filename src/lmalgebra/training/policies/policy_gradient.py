@@ -104,7 +104,7 @@ def gradient_loss(
     if kind.averages:
         loss = loss / summed(torch.ones_like(gain), judged.owner, completions)
     parts = {"gain": gain.mean().item(), "kl": each.kl.mean().item(), "entropy": each.entropy.mean().item()}
-    return Loss(loss.mean(), parts)
+    return Loss(loss.mean(), parts, completions, len(gain))
 
 
 def _standardised(rewards: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:

@@ -32,4 +32,5 @@ def quark_loss(judged: Judged, beta: float, gamma: float) -> Loss:
     each = per_token(judged)
     nll, kl, entropy = -each.logprob.mean(), each.kl.mean(), each.entropy.mean()
     total = nll + beta * kl - gamma * entropy
-    return Loss(total, {"nll": nll.item(), "kl": kl.item(), "entropy": entropy.item()})
+    parts, tokens = {"nll": nll.item(), "kl": kl.item(), "entropy": entropy.item()}, len(each.kl)
+    return Loss(total, parts, tokens, tokens)

@@ -13,6 +13,8 @@ from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.request import Refusal, Request, Sample
 from lmalgebra.training.policies.policy import FormulaPolicy
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -35,20 +37,30 @@ class Rollouts:
         self.settings = settings or policy.described.settings
 
     def sample(
-        self, prompts: Sequence[Prompt], *, samples: int, seed: int, control: str = "", **settings: Any
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        samples: int,
+        seed: int,
+        control: str = "",
+        share: slice = ALL,
+        **settings: Any,
     ) -> list[Rollout]:
         """`samples` completions of each prompt, in the order of the prompts, under the policy as it is now.
 
         They are a function of the policy, the prompts and `seed` alone; a prompt that is there twice has other samples
-        each time. `control` is a text that only the term that learns reads; `settings` replace some of this object's.
-        Raises PromptError for a prompt that is too long and DecodingError where no token is possible.
+        each time. Of a `share` of the prompts they are those that it has among all. `control` is a text that only the
+        term that learns reads; `settings` replace some of this object's. Raises PromptError for a prompt that is too
+        long and DecodingError where no token is possible.
         """
         chosen = self.settings.replace(**settings)
-        return _said(self.policy.voice(control), prompts, chosen, samples, seed)
+        return _said(self.policy.voice(control), prompts, chosen, samples, seed, share)
 
-    def sample_reference(self, prompts: Sequence[Prompt], *, samples: int, seed: int) -> list[Rollout]:
+    def sample_reference(
+        self, prompts: Sequence[Prompt], *, samples: int, seed: int, share: slice = ALL
+    ) -> list[Rollout]:
         """The same of what the policy is compared with."""
-        return _said(self.policy.reference_voice, prompts, self.settings, samples, seed)
+        return _said(self.policy.reference_voice, prompts, self.settings, samples, seed, share)
 
     def score(self, pairs: Sequence[tuple[Prompt, str]], control: str = "") -> list[float]:
         """The log-probability (nats) of each text after its prompt, under the policy as it is now."""
@@ -56,10 +68,10 @@ class Rollouts:
 
 
 def _said(
-    voice: ComposedVoice, prompts: Sequence[Prompt], settings: GenerationSettings, samples: int, seed: int
+    voice: ComposedVoice, prompts: Sequence[Prompt], settings: GenerationSettings, samples: int, seed: int, share: slice
 ) -> list[Rollout]:
     found, refusals = [], []
-    for event in voice.run(_requests(prompts, settings, samples, seed)):
+    for event in voice.run(list(_requests(prompts, settings, samples, seed))[share]):
         if isinstance(event, Sample):
             found.append(event)
         elif isinstance(event, Refusal):

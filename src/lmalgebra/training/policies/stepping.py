@@ -13,17 +13,18 @@ from lmalgebra.training.checkpoints import Stop, Stopped, Workplace
 from lmalgebra.training.policies.learning import DivergedError, Learning
 from lmalgebra.training.policies.learning_settings import LearningSettings
 from lmalgebra.training.policies.state import Progress
+from lmalgebra.training.processes import Processes
 
 if TYPE_CHECKING:
     from lmalgebra.training.policies.prompts import Prompts
 
 Advance = Callable[[dict[str, Any], int], None]
-"""Hears of each step: what was measured, and how many steps there are."""
+"""Hears of each step, in each process: what was measured, and how many steps there are."""
 
 
 @dataclass(kw_only=True)
 class Stepping(ABC):
-    """What every training has. Its steps change `progress` and what `work` holds."""
+    """What every training has. Its steps change `progress` and what `work` holds, in several processes alike."""
 
     settings: LearningSettings
     prompts: Prompts
@@ -32,6 +33,11 @@ class Stepping(ABC):
     advance: Advance
     stop: Stop
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def processes(self) -> Processes:
+        """Those that share the work."""
+        return self.work.processes
 
     @abstractmethod
     def _step(self, step: int) -> str:
@@ -60,15 +66,19 @@ class Stepping(ABC):
     def _after(self) -> None:
         """What follows a step: it is told, and where it is time validated and kept."""
         settings, progress = self.settings, self.progress
-        self.work.accelerator.log(_numbers(progress.steps[-1]), step=progress.step)
+        self._track(_numbers(progress.steps[-1]), progress.step)
         self.advance(progress.steps[-1], settings.steps)
         if settings.validation_steps and progress.step % settings.validation_steps == 0:
             self._validate(progress.step)
-        stopping = progress.step < settings.steps and self.stop()
+        stopping = progress.step < settings.steps and any(self.processes.gathered(self.stop))
         if stopping or progress.step % settings.checkpoint_steps == 0:
             self._keep()
         if stopping:
             raise Stopped.after(progress.step, settings.steps)
+
+    def _track(self, numbers: dict[str, Any], step: int) -> None:
+        """Tell the trackers."""
+        self.processes.first(lambda: self.work.accelerator.log(numbers, step=step))
 
     def _keep(self) -> None:
         self.place.keep(self.progress.step, self._save)

@@ -11,6 +11,7 @@ from lmalgebra.models.loading import choose_device
 from lmalgebra.models.store import Report
 from lmalgebra.training.checkpoints import Workplace
 from lmalgebra.training.policies.learning_settings import LearningSettings
+from lmalgebra.training.processes import Processes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -28,29 +29,36 @@ def open_accelerator(
     """What places tensors and tells the trackers, which are begun with `config`. `logs` is where files of theirs go.
 
     TensorBoard, the default, is passed over with a sentence where it is missing. Raises TrainingError for an unknown
-    tracker and for several processes, MissingExtraError for another tracker that is not installed.
+    tracker, MissingExtraError for another tracker that is not installed.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     chosen = _installed(trackers, report)
     AcceleratorState._reset_state(reset_partial_state=True)  # as Transformers' Trainer does: each run is its own
-    accelerator = Accelerator(cpu=device == "cpu", log_with=list(chosen) or None, project_dir=str(logs))
-    if accelerator.num_processes > 1:
-        raise TrainingError(
-            f"{accelerator.num_processes} processes were launched; a policy is trained by one.",
-            "Start it without a launcher.",
-        )
+    accelerator = Accelerator(
+        mixed_precision="no", cpu=device == "cpu", log_with=list(chosen) or None, project_dir=str(logs)
+    )  # in what is computed, settings say, not the launcher's
     if chosen:
-        logs.mkdir(parents=True, exist_ok=True)
-        accelerator.init_trackers(PROJECT, config)
+        Processes.of(accelerator).first(lambda: _begin(accelerator, logs, config))
     return accelerator
+
+
+def _begin(accelerator: Accelerator, logs: Path, config: dict[str, int | float | str | bool]) -> None:
+    logs.mkdir(parents=True, exist_ok=True)
+    accelerator.init_trackers(PROJECT, config)
 
 
 def accelerator_of(settings: LearningSettings, place: Workplace, report: Report) -> Accelerator:
     """What places tensors and tells the trackers of a training, whose trackers write beside its output."""
     numbers = {name: each for name, each in settings.decisive.items() if isinstance(each, int | float | str)}
     return open_accelerator(settings.trackers, place.tracked, choose_device(settings.device), numbers, report)
+
+
+def end_trackers(accelerator: Accelerator) -> None:
+    """Let the trackers write what is left. Unlike Accelerate's `end_training` this keeps what joins several processes,
+    which cannot be joined again for a next training."""
+    Processes.of(accelerator).first(lambda: [tracker.finish() for tracker in accelerator.trackers])
 
 
 def _installed(trackers: Sequence[str], report: Report) -> list[str]:

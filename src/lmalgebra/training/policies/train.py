@@ -23,11 +23,12 @@ from lmalgebra.training.policies.policy import FormulaPolicy, OpenModel
 from lmalgebra.training.policies.pool import Pool
 from lmalgebra.training.policies.prompts import Prompts, read_prompts
 from lmalgebra.training.policies.result import build
-from lmalgebra.training.policies.rewards import Reward, reward_of
+from lmalgebra.training.policies.rewards import Combined, Reward, reward_of
 from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.settings import QUARK, AdapterSettings
 from lmalgebra.training.policies.stepping import Advance, prompts_per_step
-from lmalgebra.training.policies.trackers import accelerator_of
+from lmalgebra.training.policies.trackers import accelerator_of, end_trackers
+from lmalgebra.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ def train_adapter(
     the caller's, by the names that they have in `settings.reward`. Raises TrainingError for data, settings or rewards
     from which nothing can be learned and a disk that is full, Stopped when `stop` said so, and what loading raises.
     """
-    reward = reward_of(settings.reward, rewards)
-    about = reward.about()
-    prompts = read_prompts(settings)
+    processes = Processes.launched(settings.device)
+    reward, about, prompts = processes.first_then_others(lambda: _task(settings, rewards))
     report(f"{len(prompts.train.items):,} prompts to train on, {len(prompts.held_out.items):,} held out.")
-    with Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume) as place:
-        policy = open_policy(settings, open_model, open_scorer, report)
+    decisive = settings.decisive | {"examples": digest_of(prompts)}
+    with Workplace(settings.output, decisive, resume, processes) as place:
+        policy = processes.first_then_others(lambda: open_policy(settings, open_model, open_scorer, report))
         with closing(policy), place.disk_errors():
             work, pool = _work(settings, prompts, policy, place, report)
             steps: dict[str, Any] = {
@@ -75,9 +76,15 @@ def train_adapter(
             }
             training = Training(**steps, work=work, reward=reward, rollouts=Rollouts(policy), pool=pool)
             ended = training.run()
-            work.accelerator.end_training()
+            end_trackers(work.accelerator)
             place.finish(lambda folder: build(folder, training, about, ended))
     return Trained(place.output, ended, training.progress.validation, policy.reference)
+
+
+def _task(settings: AdapterSettings, rewards: Mapping[str, Reward] | None) -> tuple[Combined, dict[str, Any], Prompts]:
+    """The reward, what it says of itself, and the prompts. Raises LmalgebraError."""
+    reward = reward_of(settings.reward, rewards)
+    return reward, reward.about(), read_prompts(settings)
 
 
 def _work(

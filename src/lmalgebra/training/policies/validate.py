@@ -9,27 +9,43 @@ from lmalgebra.training.policies.explore import Explored, explored_of, survey
 from lmalgebra.training.policies.rewards import Combined
 from lmalgebra.training.policies.seeds import seed_of
 from lmalgebra.training.policies.settings import AdapterSettings
+from lmalgebra.training.processes import Processes
 
 if TYPE_CHECKING:
     from lmalgebra.prompt_sets import Item
-    from lmalgebra.training.policies.rollouts import Rollouts
+    from lmalgebra.training.policies.rollouts import Rollout, Rollouts
 
 
 def validate(
-    rollouts: Rollouts, reward: Combined, items: Sequence[Item], settings: AdapterSettings, *, with_base: bool
+    rollouts: Rollouts,
+    reward: Combined,
+    items: Sequence[Item],
+    settings: AdapterSettings,
+    processes: Processes,
+    *,
+    with_base: bool,
 ) -> dict[str, Any]:
     """The mean reward on `items`, with that of each component, of the `policy` and, if asked for, of the `base`.
 
-    Both speak with the same seeds each time. The policy's divergence is in nats per token. Raises LmalgebraError.
+    Both speak with the same seeds each time. The policy's divergence is in nats per token. Of several `processes` each
+    does its share. Raises LmalgebraError.
     """
     prompts, control = [item.prompt for item in items], settings.best_control
     drawn = {"samples": settings.samples, "seed": seed_of(settings.seed, "validation")}
-    said = explored_of(rollouts.sample(prompts, control=control, **drawn), reward, items, settings.samples)
+
+    def speaks(share: slice) -> list[Rollout]:
+        return rollouts.sample(prompts, control=control, share=share, **drawn)
+
+    def base_speaks(share: slice) -> list[Rollout]:
+        return rollouts.sample_reference(prompts, share=share, **drawn)
+
+    said = explored_of(speaks, reward, items, settings.samples, processes)
     found = {"policy": _told(said)}
     if said.rollouts:
-        found["policy"]["kl"] = survey(rollouts.policy, said.rollouts, control, settings.batch_size).kl.mean().item()
+        known = survey(rollouts.policy, said.rollouts, control, settings.batch_size, processes)
+        found["policy"]["kl"] = known.kl.mean().item()
     if with_base:
-        found["base"] = _told(explored_of(rollouts.sample_reference(prompts, **drawn), reward, items, settings.samples))
+        found["base"] = _told(explored_of(base_speaks, reward, items, settings.samples, processes))
     return found
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lmalgebra.training.policies.per_token import Loss
+from lmalgebra.training.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,9 @@ def divergence(judged: Judged) -> Tensor:
 
 def distillation_loss(judged: Judged) -> Loss:
     """The mean of it over the tokens."""
-    mean = divergence(judged).mean()
-    return Loss(mean, {"kl": mean.item()})
+    each = divergence(judged)
+    mean = each.mean()
+    return Loss(mean, {"kl": mean.item()}, len(each), len(each))
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,20 @@ class Likeness:
 
 
 @torch.no_grad()
-def likeness(policy: FormulaPolicy, texts: Sequence[Rollout], batch_size: int) -> Likeness:
-    """Measured on texts that have tokens."""
-    found = []
-    spoken = [each for each in texts if each.tokens]
-    for first in range(0, len(spoken), batch_size):
-        batch = spoken[first : first + batch_size]
-        judged = policy.judge([each.prompt for each in batch], [each.tokens for each in batch])
-        same = judged.policy.argmax(-1) == judged.reference.argmax(-1)
-        told = judged.reference.gather(1, judged.tokens[:, None])[:, 0]
-        found.append(torch.stack([divergence(judged), same.to(told.dtype), -judged.chosen, -told]))
-    return Likeness(*torch.cat(found, dim=1).double().mean(1).tolist())
+def likeness(
+    policy: FormulaPolicy, texts: Sequence[Rollout], batch_size: int, processes: Processes = ALONE
+) -> Likeness:
+    """Measured on texts that have tokens. Of several `processes` each judges its share."""
+    mine = processes.mine([each for each in texts if each.tokens])
+
+    def work() -> Tensor:
+        found = []
+        for first in range(0, len(mine), batch_size):
+            batch = mine[first : first + batch_size]
+            judged = policy.judge([each.prompt for each in batch], [each.tokens for each in batch])
+            same = judged.policy.argmax(-1) == judged.reference.argmax(-1)
+            told = judged.reference.gather(1, judged.tokens[:, None])[:, 0]
+            found.append(torch.stack([divergence(judged), same.to(told.dtype), -judged.chosen, -told]))
+        return torch.cat(found, 1) if found else torch.empty(4, 0, device=policy.device)
+
+    return Likeness(*processes.joined(work).double().mean(1).tolist())

@@ -43,7 +43,7 @@ class Distillation(Stepping):
         """
         checkpoint = self.place.last_checkpoint()
         if checkpoint is not None:
-            steps, numbers = restore_learned(checkpoint, self.work)
+            steps, numbers = self.processes.first_then_others(lambda: restore_learned(checkpoint, self.work))
             self.progress = Progress(steps=steps, **numbers)
         else:
             self._validate(0)
@@ -79,15 +79,15 @@ class Distillation(Stepping):
             raise
 
     def _update(self, texts: Sequence[Rollout]) -> dict[str, float]:
-        judged = self.work.policy.judge([each.prompt for each in texts], [each.tokens for each in texts])
-        return self.work.updates.make(distillation_loss(judged), self.work.accelerator)
+        return self.work.update(self.processes.mine(texts), distillation_loss)
 
     def _validate(self, at: int) -> None:
         if not self._held_out:
             self._held_out = self.texts.held_out(self.prompts.held_out.items)
-        found: dict[str, Any] = asdict(likeness(self.work.policy, self._held_out, self.settings.batch_size))
+        policy, size = self.work.policy, self.settings.batch_size
+        found: dict[str, Any] = asdict(likeness(policy, self._held_out, size, self.processes))
         self.progress.validation.append({"step": at} | found)
-        self.work.accelerator.log({f"validation/{name}": each for name, each in found.items()}, step=at)
+        self._track({f"validation/{name}": each for name, each in found.items()}, at)
 
     def _save(self, folder: Path) -> None:
         progress = self.progress

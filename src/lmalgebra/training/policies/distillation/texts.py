@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lmalgebra.errors import TrainingError
 from lmalgebra.training.policies.distillation.settings import GIVEN, STUDENT, DistillSettings
 from lmalgebra.training.policies.rollouts import Rollout, Rollouts
 from lmalgebra.training.policies.seeds import seed_of
+from lmalgebra.training.processes import Processes, flat
 
 if TYPE_CHECKING:
     from lmalgebra.prompt_sets import Item
@@ -17,30 +18,31 @@ VALIDATION = "validation"
 
 
 class Texts:
-    """Texts after prompts, at most `max_new_tokens` long, as the settings say whose."""
+    """Texts after prompts, at most `max_new_tokens` long, as the settings say whose. Of several `processes` each draws
+    its share."""
 
-    def __init__(self, settings: DistillSettings, rollouts: Rollouts) -> None:
-        self._settings, self._rollouts = settings, rollouts
+    def __init__(self, settings: DistillSettings, rollouts: Rollouts, processes: Processes) -> None:
+        self._settings, self._rollouts, self._processes = settings, rollouts, processes
 
     def of(self, items: Sequence[Item], step: int) -> list[Rollout]:
         """What is learned from at a step, which decides the draws. Raises LmalgebraError."""
         if self._settings.texts == GIVEN:
             return [self._given(item) for item in items]
-        drawn = {"samples": self._settings.samples, "seed": seed_of(self._settings.seed, "rollouts", step)}
-        prompts = [item.prompt for item in items]
-        if self._settings.texts == STUDENT:
-            said = self._rollouts.sample(prompts, **drawn)
-        else:
-            said = self._rollouts.sample_reference(prompts, **drawn)
-        return [each for each in said if each.tokens]
+        by_student = self._settings.texts == STUDENT
+        sample = self._rollouts.sample if by_student else self._rollouts.sample_reference
+        return [each for each in self._drawn(sample, items, "rollouts", step) if each.tokens]
 
     def held_out(self, items: Sequence[Item]) -> list[Rollout]:
         """What is judged, the same each time: what is given, or else what the teacher says, for the student's own texts
         change with it. Raises LmalgebraError."""
         if self._settings.texts == GIVEN:
             return [self._given(item) for item in items]
-        drawn = {"samples": self._settings.samples, "seed": seed_of(self._settings.seed, VALIDATION)}
-        return self._rollouts.sample_reference([item.prompt for item in items], **drawn)
+        return self._drawn(self._rollouts.sample_reference, items, VALIDATION)
+
+    def _drawn(self, sample: Callable[..., list[Rollout]], items: Sequence[Item], *purpose: str | int) -> list[Rollout]:
+        drawn = {"samples": self._settings.samples, "seed": seed_of(self._settings.seed, *purpose)}
+        prompts, share = [item.prompt for item in items], self._processes.share(len(items))
+        return flat(self._processes.gathered(lambda: sample(prompts, share=share, **drawn)))
 
     def _given(self, item: Item) -> Rollout:
         """Its first tokens; whether the text ends after them nobody has said, so no end token follows."""

@@ -24,7 +24,8 @@ from lmalgebra.training.policies.result import VOICE, with_learned
 from lmalgebra.training.policies.rollouts import Rollouts
 from lmalgebra.training.policies.state import STEPS, write_lines
 from lmalgebra.training.policies.stepping import Advance, prompts_per_step
-from lmalgebra.training.policies.trackers import accelerator_of
+from lmalgebra.training.policies.trackers import accelerator_of, end_trackers
+from lmalgebra.training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ def train_student(
     settings from which nothing can be learned and a disk that is full, VocabularyError for a student of another
     vocabulary, Stopped when `stop` said so, and what loading raises.
     """
-    prompts = read_prompts(settings)
+    processes = Processes.launched(settings.device)
+    prompts = processes.first_then_others(lambda: read_prompts(settings))
     report(f"{len(prompts.train.items):,} prompts to train on, {len(prompts.held_out.items):,} held out.")
-    with Workplace(settings.output, settings.decisive | {"examples": digest_of(prompts)}, resume) as place:
-        policy = open_student(settings, open_model, open_scorer, report)
+    decisive = settings.decisive | {"examples": digest_of(prompts)}
+    with Workplace(settings.output, decisive, resume, processes) as place:
+        policy = processes.first_then_others(lambda: open_student(settings, open_model, open_scorer, report))
         with closing(policy), place.disk_errors():
             accelerator = accelerator_of(settings, place, report)
             updates = settings.steps * updates_of(settings, prompts_per_step(settings, prompts) * settings.samples)
@@ -69,9 +72,9 @@ def train_student(
                 "advance": advance,
                 "stop": stop,
             }
-            distillation = Distillation(**steps, work=work, texts=Texts(settings, Rollouts(policy)))
+            distillation = Distillation(**steps, work=work, texts=Texts(settings, Rollouts(policy), processes))
             ended = distillation.run()
-            accelerator.end_training()
+            end_trackers(accelerator)
             place.finish(lambda folder: _build(folder, distillation, policy, ended))
     return Distilled(place.output, ended, distillation.progress.validation, policy.reference)
 

@@ -27,12 +27,23 @@ Combine = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """A component's scores, NaN where there is none; `reasons` of those, by place; `away`: of no single completion."""
 
     values: np.ndarray
     reasons: dict[int, str]
     away: bool = False
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scored]) -> Scored:
+        """The scores of a batch from those of its parts."""
+        begins = np.cumsum([0, *(len(part.values) for part in parts)]).tolist()
+        reasons = {
+            begin + place: why
+            for part, begin in zip(parts, begins, strict=False)
+            for place, why in part.reasons.items()
+        }
+        return cls(np.concatenate([part.values for part in parts]), reasons, any(part.away for part in parts))
 
 
 class Combined:
@@ -52,11 +63,23 @@ class Combined:
 
     def __call__(self, said: Sequence[Said]) -> Rewarded:
         """The rewards of a batch. Raises TrainingError where there can be none; see the module."""
-        if not said:
+        return self.rewarded([self.scores(said)])
+
+    def scores(self, said: Sequence[Said]) -> dict[str, Scored]:
+        """The scores of each component, by its name, for a part of a batch. Raises LmalgebraError where leaving
+        completions out would not mend it."""
+        return {name: self._scored(name, said) if said else Scored(np.array([]), {}) for name in self.components}
+
+    def rewarded(self, parts: Sequence[Mapping[str, Scored]]) -> Rewarded:
+        """The rewards of a batch, by the scores of its parts one after another. Raises TrainingError where there can
+        be none."""
+        scored = {name: Scored.joined([part[name] for part in parts]) for name in self.components}
+        self._heard |= {name for part in parts for name, each in part.items() if len(each.values) and not each.away}
+        count = len(next(iter(scored.values())).values)
+        if not count:
             return Rewarded([], {name: [] for name in self.components})
-        scored = {name: self._scored(name, said) for name in self.components}
         with np.errstate(all="ignore"):
-            total = np.broadcast_to(self._combine({name: each.values for name, each in scored.items()}), len(said))
+            total = np.broadcast_to(self._combine({name: each.values for name, each in scored.items()}), count)
         total = np.where(np.isfinite(total), total, math.nan)
         rewarded = Rewarded(
             total.tolist(), {name: each.values.tolist() for name, each in scored.items()}, _counted(scored, total)
@@ -64,19 +87,18 @@ class Combined:
         self._require_some(rewarded, scored)
         return rewarded
 
-    def _scored(self, name: str, said: Sequence[Said]) -> _Scored:
+    def _scored(self, name: str, said: Sequence[Said]) -> Scored:
         """The scores of one component. Raises LmalgebraError where leaving completions out would not mend it."""
         try:
             found = _values(self.components[name], said)
         except ModelError as error:  # such as a server that does not answer
             if name not in self._heard:
                 raise
-            return _Scored(np.full(len(said), math.nan), dict.fromkeys(range(len(said)), error.message), away=True)
-        self._heard.add(name)
+            return Scored(np.full(len(said), math.nan), dict.fromkeys(range(len(said)), error.message), away=True)
         reasons = {place: each for place, each in enumerate(found) if isinstance(each, str)}
-        return _Scored(np.array([math.nan if isinstance(each, str) else each for each in found]), reasons)
+        return Scored(np.array([math.nan if isinstance(each, str) else each for each in found]), reasons)
 
-    def _require_some(self, rewarded: Rewarded, scored: Mapping[str, _Scored]) -> None:
+    def _require_some(self, rewarded: Rewarded, scored: Mapping[str, Scored]) -> None:
         self._without = 0 if rewarded.known else self._without + 1
         if not self._without:
             return
@@ -91,7 +113,7 @@ class Combined:
             raise TrainingError(f"{BATCHES} batches in a row got no reward; the last because of {reason}", hint)
 
 
-def _counted(scored: Mapping[str, _Scored], total: np.ndarray) -> dict[str, int]:
+def _counted(scored: Mapping[str, Scored], total: np.ndarray) -> dict[str, int]:
     """How many completions are left out, by the first reason of each."""
     found: Counter[str] = Counter()
     for place in np.flatnonzero(np.isnan(total)).tolist():
