@@ -10,6 +10,7 @@ import lmalgebra as la
 from lmalgebra.judges import FunctionJudge
 from lmalgebra.rewriting.cleaning import cleaned
 from lmalgebra.serving import ServerSettings
+from lmalgebra.serving.apart import Judging
 from lmalgebra.serving.errors import ApiError
 from lmalgebra.serving.rewrite import Rewriters
 from lmalgebra.serving.schema import RewriteRequest
@@ -104,7 +105,7 @@ def test_what_cannot_be_rewritten_is_refused(served, body, status, code, param):
 
 @pytest.mark.parametrize("wanted", [{"above": 0.5}, {"better": True}, {"similarity": 0.5}], ids=str)
 def test_what_the_server_lacks_is_said(wanted):
-    bare = Rewriters(ServerSettings(("x",), rewriters={"toy": ""}), ["toy"])
+    bare = Rewriters(ServerSettings(("x",), rewriters={"toy": ""}), ["toy"], Judging())
     toy = SimpleNamespace(name="toy")
     assert bare.rewriting(RewriteRequest(model="toy", input="x"), toy).settings.template.startswith("Say it in other")
     with pytest.raises(ApiError, match=f"{next(iter(wanted))} needs .*, and this server has none"):

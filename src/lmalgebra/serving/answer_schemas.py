@@ -22,7 +22,7 @@ def _table(of: Schema) -> Schema:
     return {"type": "object", "additionalProperties": of}
 
 
-def _object(kind: str = "", optional: Schema | None = None, **properties: Schema) -> Schema:
+def _object(kind: str = "", optional: Schema | None = None, /, **properties: Schema) -> Schema:
     """An object with all of `properties`, some of `optional`, and no others; `kind` is its field `object`."""
     needed = properties | ({"object": {"const": kind}} if kind else {})
     return {
@@ -55,23 +55,20 @@ _MESSAGE = _object(role={"const": "assistant"}, content=_TEXT, refusal={"type": 
 
 def _choices(logprobs: Schema, **own: Schema) -> Schema:
     optional = {"explanation": _EXPLANATION}
-    return _list(_object(optional=optional, index=_COUNT, logprobs=_or_none(logprobs), finish_reason=_FINISH, **own))
+    return _list(_object("", optional, index=_COUNT, logprobs=_or_none(logprobs), finish_reason=_FINISH, **own))
 
 
 _CONTENT: Schema = {"type": ["string", "array", "object", "number", "boolean", "null"]}
-_TERM = _object(
-    name=_TEXT,
-    kind=_TEXT,
-    optional={
-        "model": _TEXT,
-        "system": _TEXT,
-        "prefix": _TEXT,
-        "adapter": _FLAG,
-        "label": _TEXT,
-        "sign": _NUMBER,
-        "content": _CONTENT,
-    },
-)
+_OF_TERMS: Schema = {
+    "model": _TEXT,
+    "system": _TEXT,
+    "prefix": _TEXT,
+    "adapter": _FLAG,
+    "label": _TEXT,
+    "sign": _NUMBER,
+    "content": _CONTENT,
+}
+_TERM = _object("", _OF_TERMS, name=_TEXT, kind=_TEXT)
 _DEFAULTS = _object(max_tokens=_COUNT, temperature=_NUMBER, top_p=_NUMBER)
 _MODEL = _object(
     "model",
