@@ -249,7 +249,15 @@ def test_a_redirect_does_not_take_the_key_along(toy, monkeypatch):
 # ends
 
 
-def test_an_interruption_ends_the_wait_at_once(toy):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as Python has it, also where whoever started the tests has it ignored, as a shell's background jobs do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_ends_the_wait_at_once(toy, interruptible):
     asked, free = threading.Event(), threading.Event()
     toy.troubles.extend([lambda handler: asked.set() or free.wait(60)] * 30)
     asking = Connection(toy.address)
