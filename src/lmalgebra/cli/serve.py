@@ -7,6 +7,7 @@ import typer
 
 from lmalgebra.cli import options
 from lmalgebra.cli.console import say
+from lmalgebra.cli.option_groups import PlaceOptions, grouped
 from lmalgebra.cli.options import given, option
 from lmalgebra.cli.voices import open_voice
 from lmalgebra.errors import MissingExtraError, ServingError
@@ -20,7 +21,9 @@ _WHERE, _WHO, _WHAT, _LIMITS = "Where", "Who, and what they may", "What else", "
 EXTRA = ("fastapi", "uvicorn", "prometheus_client", "h11")
 
 
+@grouped
 def serve(
+    *,
     voices: Annotated[
         list[str] | None,
         typer.Argument(
@@ -97,10 +100,7 @@ def serve(
     log_prompts: Annotated[
         bool | None, option(_LIMITS, "--log-prompts", text="Let the log repeat prompts and answers.")
     ] = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    quantization: options.Quantization = None,
+    places: PlaceOptions,
     speculate: options.Speculate = None,
 ) -> None:
     """Serve voices by OpenAI's API: chat completions, completions, scores, rewrites and models, with streaming.
@@ -133,8 +133,7 @@ def serve(
     if settings is None and not voices:
         raise ServingError("No voice is given.", "Name a voice file, such as one that `lmalgebra new my.toml` makes.")
     chosen = load(ServerSettings, settings, changes, ServingError)
-    places = {"dtype": dtype, "device": device, "engine": engine, "quantization": quantization}
-    run(chosen, _opener(chosen, {key: value for key, value in places.items() if value is not None}), say)
+    run(chosen, _opener(chosen, places.given), say)
 
 
 def _opener(settings: "ServerSettings", places: dict[str, str]) -> Any:

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers.integrations import is_tensorboard_available
 
 import lmalgebra as la
 from lmalgebra.errors import LmalgebraError, MissingExtraError, TrainingError
@@ -197,8 +196,6 @@ def test_a_judge_hears_what_is_said_after_half_a_negative(tmp_path, monkeypatch)
 
 
 def test_trackers_hear_of_it(tmp_path):
-    if not is_tensorboard_available():
-        pytest.skip("tensorboard is no part of the extras")
     train_contrast(settings(tmp_path, trackers="tensorboard"))
     assert list((tmp_path / "out-tracked").glob("events*"))
 

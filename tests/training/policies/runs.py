@@ -62,6 +62,16 @@ class Watched:
         return [each["step"] for each in self.told]
 
 
+def save_other_vocabulary(folder: Path) -> None:
+    """A model to `folder` whose letters a and b have each other's token."""
+    save_language_model(folder, llama())
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(tokenizer))
+
+
 def train(chosen: AdapterSettings, *, until: int = -1, watched: Watched | None = None, **options: Any) -> Trained:
     """Train, with models of its own."""
     models, seen = la.Models(), watched or Watched()

@@ -12,8 +12,7 @@ import lmalgebra as la
 from lmalgebra.errors import TrainingError
 from lmalgebra.training.checkpoints import Stopped
 from lmalgebra.training.policies import state
-from tiny_classifiers import llama, save_language_model
-from training.policies.runs import Watched, settings, share_of_a, train
+from training.policies.runs import Watched, save_other_vocabulary, settings, share_of_a, train
 
 
 def weights(folder):
@@ -218,11 +217,6 @@ def _full(*given):
 
 def test_an_adapter_of_another_vocabulary_is_refused(tmp_path):
     chosen = settings(tmp_path, kind="model", adapter_model=str(tmp_path / "other"))
-    save_language_model(tmp_path / "other", llama())
-    file = tmp_path / "other" / "tokenizer.json"
-    tokenizer = json.loads(file.read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
-    file.write_text(json.dumps(tokenizer))
+    save_other_vocabulary(tmp_path / "other")
     with pytest.raises(la.LmalgebraError, match="have different vocabularies"):
         train(chosen)

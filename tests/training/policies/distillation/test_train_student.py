@@ -9,9 +9,8 @@ from safetensors.torch import load_file
 import lmalgebra as la
 from lmalgebra.errors import TrainingError
 from lmalgebra.training.checkpoints import Stopped
-from tiny_classifiers import llama, save_language_model
 from training.policies.distillation.runs import distilled, settings
-from training.policies.runs import Watched
+from training.policies.runs import Watched, save_other_vocabulary
 
 
 def weights(folder):
@@ -77,11 +76,6 @@ def test_what_cannot_be_is_one_sentence(tmp_path, changes, sentence):
 
 def test_a_student_of_another_vocabulary_is_refused(tmp_path):
     chosen = settings(tmp_path, train="pupil", student_model=str(tmp_path / "other"))
-    save_language_model(tmp_path / "other", llama())
-    file = tmp_path / "other" / "tokenizer.json"
-    tokenizer = json.loads(file.read_text())
-    vocabulary = tokenizer["model"]["vocab"]
-    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
-    file.write_text(json.dumps(tokenizer))
+    save_other_vocabulary(tmp_path / "other")
     with pytest.raises(la.LmalgebraError, match="have different vocabularies"):
         distilled(chosen)
