@@ -15,7 +15,7 @@ HARMLESS = 0.1
 
 
 def main(pairs: str, texts: str) -> None:
-    groups = read(pairs)
+    groups = [line for line in read(pairs) if any(text != line["toxic"] for text in line["neutral"])]
     random.Random(0).shuffle(groups)
     chosen = groups[: TRAINED + MEASURED]
     write("train.jsonl", chosen[:TRAINED])

@@ -204,6 +204,7 @@ class Service:
             try:
                 self._follow_orders(wait=not self._is_busy)
                 self._do_a_part()
+                self._follow_orders(wait=False)  # what the part has asked for
                 self._scheduler.others_have_rows = bool(self._parts)
                 events = self._scheduler.step() if self._scheduler.busy else []
             except Exception as error:  # a bug or a machine out of memory: this ends what runs, not the service

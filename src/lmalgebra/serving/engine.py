@@ -45,14 +45,17 @@ class Told:
 class Run:
     """The texts of one request, while they are spoken."""
 
-    def __init__(self, prepared: Prepared, prompt_tokens: Sequence[int], seconds: float) -> None:
-        self.prepared, self.prompt_tokens = prepared, prompt_tokens
+    def __init__(self, prepared: Prepared, seconds: float) -> None:
+        self.prepared = prepared
+        self.prompt_tokens: Sequence[int] = ()
         self.tokens: Counter[tuple[int, int]] = Counter()
         self.samples: dict[tuple[int, int], Sample] = {}
         self._coming: asyncio.Queue[tuple[int, Event | ApiError]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._tickets: list[Ticket] = []
+        self._is_cancelled = False
         self._seconds, self._deadline = seconds, self._loop.time() + seconds
+        self._late = self._loop.call_at(self._deadline, lambda: self.give_up(too_slow(seconds)))
 
     def listener(self, place: int) -> Callable[[Event], None]:
         """Hears, on the service's thread, what is said after prompt `place`."""
@@ -64,8 +67,10 @@ class Run:
         return hear
 
     def add(self, ticket: Ticket) -> None:
-        """One of its requests to the service."""
+        """One of its requests to the service, from whose thread this is called."""
         self._tickets.append(ticket)
+        if self._is_cancelled:  # meanwhile, by the event loop
+            ticket.cancel()
 
     @property
     def wanted(self) -> int:
@@ -75,7 +80,7 @@ class Run:
     async def told(self) -> AsyncIterator[Told]:
         """What is said, to be read once. Raises what a prompt is refused for, and ApiError when it takes too long."""
         while len(self.samples) < self.wanted:
-            place, event = await self.in_time(self._coming.get())
+            place, event = await self._coming.get()
             if isinstance(event, ApiError):
                 raise event
             if isinstance(event, Refusal):
@@ -101,7 +106,9 @@ class Run:
 
     def cancel(self) -> None:
         """Stop working on what is not done; rows are free before the next step."""
-        for ticket in self._tickets:
+        self._late.cancel()
+        self._is_cancelled = True
+        for ticket in list(self._tickets):
             if not ticket.done:
                 ticket.cancel()
 
@@ -163,19 +170,24 @@ class Engine:
 
     async def run(self, prepared: Prepared) -> Run:
         """Begin to speak. Raises ApiError for what costs too much, PromptError for what is too long."""
-        counts = await self.perform_in_parts(lambda: prompt_tokens(prepared))
-        settings = prepared.settings
-        texts = settings.max_new_tokens * settings.samples * len(prepared.prompts)
-        require_affordable(prepared, sum(map(sum, counts)), texts, self.settings)
-        run = Run(prepared, [each[0] for each in counts], self.settings.request_seconds)
+        run = Run(prepared, self.settings.request_seconds)
         try:
-            for place, prompt in enumerate(prepared.prompts):
-                changes = vars(settings) | {"seed": prepared.seed(place)}
-                run.add(self.service.submit(prepared.speaker, prompt, run.listener(place), **changes))
+            await self.perform_in_parts(lambda: self._begin(run))
         except BaseException:
             run.cancel()
             raise
         return run
+
+    def _begin(self, run: Run) -> Parts[None]:
+        """Read the prompts and let them be answered; on the service's thread, so that no step comes between."""
+        prepared, settings = run.prepared, run.prepared.settings
+        counts = yield from prompt_tokens(prepared)
+        texts = settings.max_new_tokens * settings.samples * len(prepared.prompts)
+        require_affordable(prepared, sum(map(sum, counts)), texts, self.settings)
+        run.prompt_tokens = [each[0] for each in counts]
+        for place, prompt in enumerate(prepared.prompts):
+            changes = vars(settings) | {"seed": prepared.seed(place)}
+            run.add(self.service.submit(prepared.speaker, prompt, run.listener(place), **changes))
 
     async def explain(self, run: Run) -> dict[int, Explanation]:
         """What moved the tokens of each finished text, by its place among the choices. Raises ApiError as `in_time`."""

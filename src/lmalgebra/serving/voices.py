@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -41,7 +42,7 @@ class ServedVoice:
     def described(self) -> Voice:
         return self.composed.voice
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes when the voice or its settings do."""
         terms = [(term.name, term.description) for term in self.described.terms]
