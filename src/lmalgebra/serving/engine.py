@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lmalgebra.algebra import Bias
 from lmalgebra.decoding import Event, Piece, Refusal, Sample, Service, Ticket
@@ -42,11 +42,29 @@ class Told:
     event: Piece | Sample
 
 
+class _Post:
+    """Brings events from the service's thread to the event loop: wakes it once for all that come until it is awake."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[tuple[asyncio.Queue[Any], Any]] = deque()
+
+    def send(self, loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Any], event: Any) -> None:
+        self._under_way.append((queue, event))
+        if len(self._under_way) == 1:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+                loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        while self._under_way:
+            queue, event = self._under_way.popleft()
+            queue.put_nowait(event)
+
+
 class Run:
     """The texts of one request, while they are spoken."""
 
-    def __init__(self, prepared: Prepared, seconds: float) -> None:
-        self.prepared = prepared
+    def __init__(self, prepared: Prepared, post: _Post, seconds: float) -> None:
+        self.prepared, self._post = prepared, post
         self.prompt_tokens: Sequence[int] = ()
         self.tokens: Counter[tuple[int, int]] = Counter()
         self.samples: dict[tuple[int, int], Sample] = {}
@@ -59,12 +77,7 @@ class Run:
 
     def listener(self, place: int) -> Callable[[Event], None]:
         """Hears, on the service's thread, what is said after prompt `place`."""
-
-        def hear(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
-                self._loop.call_soon_threadsafe(self._coming.put_nowait, (place, event))
-
-        return hear
+        return lambda event: self._post.send(self._loop, self._coming, (place, event))
 
     def add(self, ticket: Ticket) -> None:
         """One of its requests to the service, from whose thread this is called."""
@@ -132,6 +145,7 @@ class Engine:
         self.in_hand = 0
         self.is_closing = False
         self._runs: set[Run] = set()
+        self._post = _Post()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="lmalgebra reader")
         self._seconds = 1.0  # a mean of how long requests take, which forgets
 
@@ -170,7 +184,7 @@ class Engine:
 
     async def run(self, prepared: Prepared) -> Run:
         """Begin to speak. Raises ApiError for what costs too much, PromptError for what is too long."""
-        run = Run(prepared, self.settings.request_seconds)
+        run = Run(prepared, self._post, self.settings.request_seconds)
         try:
             await self.perform_in_parts(lambda: self._begin(run))
         except BaseException:
