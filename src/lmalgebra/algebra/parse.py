@@ -10,6 +10,7 @@ import difflib
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any, TypeAlias
 
 from lmalgebra.algebra import build
@@ -30,6 +31,10 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_,
 }
 _OPERATORS_HINT = "Operators: + - * / | &."
+
+_PARSING = RLock()
+"""Held while `ast` parses: its threads share a count of how deep they are, and may raise SystemError for each other's
+(Python 3.11)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ def syntax(source: Source) -> ast.expr:
     # In brackets, leading space is no indentation and the whole is one expression. They shift places by one.
     wrapped = f"({source.line})"
     try:
-        return ast.parse(wrapped, mode="eval").body
+        with _PARSING:
+            return ast.parse(wrapped, mode="eval").body
     except SyntaxError as error:
         place = max(0, (error.offset or 1) - 2)
         last = max(0, len(source.line.rstrip()) - 1)

@@ -108,3 +108,4 @@ def _set_aside() -> None:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    gc.collect()  # how soon it is looked for next goes by how much there was the last time
