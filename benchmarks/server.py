@@ -8,7 +8,7 @@ another, each with a prompt of its own, sampled, 32 tokens, streamed. What is co
 - http: `lmalgebra serve` over a `Service` in this process that is asked the same by as many threads: four formulas in
   turn. Throughput, and the median and the 95th percentile of the times to the first text and to the last.
 - transformers: `transformers serve` over `lmalgebra serve` of a formula that is one term, which is the plain model
-  under the same prompts. `--transformers-options "--continuous-batching"` lets it batch where it can.
+  under the same prompts. `--transformers-options=--continuous-batching` lets it batch where it can.
 
 The clients compute on the same machine, for the engine hardly, so their share is part of what HTTP costs. Ratios above
 1 mean that the first is slower. Not comparable: times of different parts or runs.
