@@ -9,7 +9,7 @@ from weakref import finalize
 
 from lmalgebra.algebra import Formula, GenerationSettings, Model, ModelTerm, Term, Voice, save_voice
 from lmalgebra.decoding.context import conversation
-from lmalgebra.decoding.explanation import Explanation, chosen_reference, explain_text
+from lmalgebra.decoding.explanation import Explanation, chosen_reference, explain_in_parts
 from lmalgebra.decoding.loaded import LoadedFormula, OpenScorer
 from lmalgebra.decoding.parts import Parts, finished
 from lmalgebra.decoding.plan import Plan
@@ -217,14 +217,14 @@ class ComposedVoice:
             chosen = _for_one_sample(self.settings, settings)
             tokens: Sequence[int] = self.generate(prompt, **settings | {"samples": 1}).samples[0].tokens
             sampling = {key: getattr(chosen, key) for key in SAMPLING}
-            return explain_text(self.loaded, prompt, tokens, chosen.max_new_tokens, reference, sampling)
+            return finished(explain_in_parts(self.loaded, prompt, tokens, chosen.max_new_tokens, reference, sampling))
         if settings:
             raise DecodingError(
                 f"A continuation that is given is not sampled, so {', '.join(settings)} would change nothing.",
                 "Leave out the one or the other.",
             )
         tokens = text_tokens(self.loaded, continuation)
-        return explain_text(self.loaded, prompt, tokens, self.settings.max_new_tokens, reference)
+        return finished(explain_in_parts(self.loaded, prompt, tokens, self.settings.max_new_tokens, reference))
 
     def chat(self, **settings: Any) -> "Chat":
         """A conversation with memory; each term keeps its own system prompt."""

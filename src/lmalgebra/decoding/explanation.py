@@ -8,7 +8,7 @@ from lmalgebra.algebra import Term
 from lmalgebra.decoding.context import conversation
 from lmalgebra.decoding.explain import Explainer, Movement
 from lmalgebra.decoding.loaded import LoadedFormula
-from lmalgebra.decoding.parts import Parts, finished
+from lmalgebra.decoding.parts import Parts
 from lmalgebra.decoding.plan import Plan
 from lmalgebra.decoding.reading import BATCH_TOKENS, BLOCK
 from lmalgebra.errors import DecodingError
@@ -106,22 +106,6 @@ def chosen_reference(plan: Plan, name: str | None) -> Term:
     raise DecodingError(f"The reference `{name}` has no effect in `{plan.formula}`: its weight cancels.", hint)
 
 
-def explain_text(
-    loaded: LoadedFormula,
-    prompt: str | Sequence[Message],
-    tokens: Sequence[int],
-    max_new_tokens: int,
-    reference: str | None = None,
-    sampling: Mapping[str, Any] | None = None,
-) -> Explanation:
-    """What moved each of `tokens`, said after `prompt`; see Explanation and `decoding.explain`.
-
-    `max_new_tokens` is as in `read_texts`. Raises DecodingError for a reference that is none, or where the formula has
-    no token, and PromptError for a text that does not fit.
-    """
-    return finished(explain_in_parts(loaded, prompt, tokens, max_new_tokens, reference, sampling))
-
-
 def explain_in_parts(
     loaded: LoadedFormula,
     prompt: str | Sequence[Message],
@@ -132,7 +116,11 @@ def explain_in_parts(
     block: int = BLOCK,
     chunk: int = BATCH_TOKENS,
 ) -> Parts[Explanation]:
-    """As `explain_text`; for the parts see `Explainer.explain_in_parts`."""
+    """What moved each of `tokens`, said after `prompt`; see Explanation, and for parts `Explainer.explain_in_parts`.
+
+    `max_new_tokens` is as in `read_texts`. Raises DecodingError for a reference that is none, or where the formula has
+    no token, and PromptError for a text that does not fit.
+    """
     explainer = Explainer(loaded, chosen_reference(loaded.plan, reference))
     moved = yield from explainer.explain_in_parts(conversation(prompt), tokens, max_new_tokens, block, chunk)
     return Explanation(

@@ -120,11 +120,10 @@ class _Routes:
         served = self._named(call, asked.model)
         if "score" not in self._settings.allow:
             raise not_allowed("Scores are the operator's choice here.", "model")
-        given = [asked.continuation] if isinstance(asked.continuation, str) else asked.continuation
 
         async def work() -> dict[str, Any]:
             prepared = await self._server.engine.read(lambda: prepare(asked, served, self._settings))
-            return await scored(self._server.engine, prepared, given)
+            return await scored(self._server.engine, prepared, asked.continuations)
 
         async with self._server.engine.place():
             return JSONResponse(await self._unless_left(request, work()))
@@ -148,11 +147,10 @@ class _Routes:
             raise not_allowed("Measures are the operator's choice here.", "model")
         by = self._settings.perplexity_by
         speaker = self._server.voice(by).composed if by else None
-        given = [asked.continuation] if isinstance(asked.continuation, str) else asked.continuation
 
         async def work() -> dict[str, Any]:
             prepared = await self._server.engine.read(lambda: prepare_measure(asked, served, speaker, self._settings))
-            return await measured(self._server.engine, self._server.judges, prepared, given)
+            return await measured(self._server.engine, self._server.judges, prepared, asked.continuations)
 
         async with self._server.engine.place():
             return JSONResponse(await self._unless_left(request, work()))

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lmalgebra.algebra import Bias
 from lmalgebra.decoding import Event, Piece, Refusal, Sample, Service, Ticket
@@ -43,21 +43,21 @@ class Told:
 
 
 class _Post:
-    """Brings events from the service's thread to the event loop: wakes it once for all that come until it is awake."""
+    """From the service's thread to the event loop, which is woken once for all that is sent until it is awake."""
 
     def __init__(self) -> None:
-        self._under_way: deque[tuple[asyncio.Queue[Any], Any]] = deque()
+        self._under_way: deque[Callable[[], None]] = deque()
 
-    def send(self, loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Any], event: Any) -> None:
-        self._under_way.append((queue, event))
+    def send(self, loop: asyncio.AbstractEventLoop, deliver: Callable[[], None]) -> None:
+        """Let the loop call `deliver`, in the order of sending."""
+        self._under_way.append(deliver)
         if len(self._under_way) == 1:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
                 loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         while self._under_way:
-            queue, event = self._under_way.popleft()
-            queue.put_nowait(event)
+            self._under_way.popleft()()
 
 
 class Run:
@@ -77,7 +77,7 @@ class Run:
 
     def listener(self, place: int) -> Callable[[Event], None]:
         """Hears, on the service's thread, what is said after prompt `place`."""
-        return lambda event: self._post.send(self._loop, self._coming, (place, event))
+        return lambda event: self._post.send(self._loop, partial(self._coming.put_nowait, (place, event)))
 
     def add(self, ticket: Ticket) -> None:
         """One of its requests to the service, from whose thread this is called."""
@@ -193,7 +193,9 @@ class Engine:
         return run
 
     def _begin(self, run: Run) -> Parts[None]:
-        """Read the prompts and let them be answered; on the service's thread, so that no step comes between."""
+        """Read the prompts, in parts, and have them answered; on the service's thread, so that no step comes between
+        the last part and that. Raises ApiError for what costs too much, PromptError and BusyError.
+        """
         prepared, settings = run.prepared, run.prepared.settings
         counts = yield from prompt_tokens(prepared)
         texts = settings.max_new_tokens * settings.samples * len(prepared.prompts)

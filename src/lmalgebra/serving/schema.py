@@ -150,6 +150,11 @@ class Continued(_Strict):
     messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=MOST_MESSAGES)
     continuation: _Text | Annotated[list[_Text], Field(min_length=1)]
 
+    @property
+    def continuations(self) -> list[str]:
+        """The texts, also where there is but one."""
+        return [self.continuation] if isinstance(self.continuation, str) else self.continuation
+
 
 class ScoreRequest(Spoken, Continued):
     """POST /v1/score: how likely texts are under the formula."""
